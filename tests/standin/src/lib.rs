@@ -1,1 +1,108 @@
-//! Skeleton.
+//! A small stand-in for Kong Gateway 3.9, for tests and demonstrations where no Kong is at hand. Never for production.
+//!
+//! # Layout
+//!
+//! In the order in which a request meets them:
+//!
+//! - [`config`]: what the gateway is told at start.
+//! - `proxy`: client connections, the router, the balancer, the upstream.
+//! - `plugins`: the few bundled plugins it has, and Kong's side of the socket to a plugin server.
+//! - [`store`]: the configuration in force, as snapshots that the proxy follows.
+//! - `admin`: the Admin API, which changes it.
+
+pub mod config;
+pub mod store;
+
+mod admin;
+mod node;
+mod plugins;
+mod proxy;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use config::{Config, Database, PluginServer};
+use node::Node;
+pub use plugins::{DumpError, PluginDump};
+use store::Store;
+
+/// A running gateway. Dropping it stops it at once; [`Standin::shutdown`] lets running requests end.
+#[derive(Debug)]
+pub struct Standin {
+    proxy_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A plugin server's `query_cmd` failed.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+}
+
+impl Standin {
+    /// Asks the plugin servers for their dumps, loads the declarative configuration, then listens.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let mut external_plugins = Vec::with_capacity(config.plugin_servers.len());
+        for server in &config.plugin_servers {
+            external_plugins.push(PluginDump::query(server).await?);
+        }
+        let node = Node {
+            id: Uuid::new_v4(),
+            config: Arc::new(config),
+            external_plugins: external_plugins.into(),
+            store: Store::new(),
+        };
+        let (proxy, proxy_addr) = listen(node.config.proxy_listen).await?;
+        let (admin, admin_addr) = listen(node.config.admin_listen).await?;
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(proxy::serve(proxy, node.clone(), shutdown.clone()));
+        tasks.spawn(admin::serve(admin, node, shutdown.clone()));
+        Ok(Self {
+            proxy_addr,
+            admin_addr,
+            shutdown,
+            tasks,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.proxy_addr
+    }
+
+    /// Where the Admin API answers.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Stops accepting, lets running requests end, and returns when all is quiet.
+    pub async fn shutdown(mut self) {
+        self.shutdown.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}

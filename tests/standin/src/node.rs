@@ -1,0 +1,22 @@
+//! What all parts of one gateway share.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::plugins::PluginDump;
+use crate::store::Store;
+
+/// A handle on one running gateway; clones are cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// `kong.node.get_id()`, and the node id of the Admin API.
+    pub(crate) id: Uuid,
+    /// What it was started with.
+    pub(crate) config: Arc<Config>,
+    /// What its plugin servers declared at start.
+    pub(crate) external_plugins: Arc<[PluginDump]>,
+    /// The configuration in force.
+    pub(crate) store: Store,
+}
