@@ -1,1 +1,36 @@
-//! Skeleton.
+//! What end-to-end stories are told with: gateways to tell them on, a provider behind, callers in front.
+//!
+//! # Layout
+//!
+//! - [`target`]: which gateways there can be, which this machine has, and why the others are absent.
+//! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
+//! - [`plugin_server`], [`provider`], [`postgres`]: what stands around it.
+//! - [`world`]: all of them together, started in order and stopped in reverse.
+//! - [`kongctl`]: the command that configures it; [`issuer`]: whoever signs the callers' tokens, and those who forge them.
+//! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
+//! - [`process`], [`wait`]: children that never outlive us, and patience with an end.
+//!
+//! Everything listens on loopback, on free ports, and lives in a directory that goes away.
+
+pub mod chat;
+pub mod gateway;
+pub mod issuer;
+pub mod kongctl;
+pub mod plugin_server;
+pub mod postgres;
+pub mod process;
+pub mod provider;
+pub mod table;
+pub mod target;
+pub mod wait;
+pub mod world;
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the repository")
+        .to_owned()
+}

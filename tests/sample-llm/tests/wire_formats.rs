@@ -1,5 +1,7 @@
 //! The provider over real HTTP: plain and streamed answers report the same usage in each vendor's shape.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 
 use sample_llm::{Config, Outcome, RequestLog, serve};

@@ -1,0 +1,98 @@
+# Set-up shared by tests/run and tests/quickstart; sourced, with the repository's root as working directory.
+# shellcheck shell=bash
+
+skipped=()
+
+# Says what is run, and runs it.
+step() {
+  printf '\n==> %s\n' "$*" >&2
+  "$@"
+}
+
+# Notes something that this machine cannot do; an error in CI.
+skip() {
+  printf 'SKIPPED %s\n' "$*" >&2
+  if [ "${CI:-}" = true ]; then exit 1; fi
+  skipped+=("$*")
+}
+
+report_skipped() {
+  if [ "${#skipped[@]}" -gt 0 ]; then
+    printf '\nSkipped on this machine:\n'
+    printf '  - %s\n' "${skipped[@]}"
+  fi
+}
+
+need_rust() {
+  if ! command -v cargo > /dev/null; then
+    # Where rustup puts it, for a shell that was open before.
+    PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  fi
+  if ! command -v cargo > /dev/null; then
+    echo "cargo is missing: install Rust from https://rustup.rs" >&2
+    exit 1
+  fi
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt_install() {
+  command -v apt-get > /dev/null || return 1
+  if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then return 1; fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" > /dev/null 2>&1 && return
+  as_root apt-get update > /dev/null
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" > /dev/null
+}
+
+# need_packages COMMAND:PACKAGE…: installs the packages whose command is missing.
+need_packages() {
+  local missing=() pair
+  for pair in "$@"; do
+    command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}")
+  done
+  if [ "${#missing[@]}" = 0 ]; then return; fi
+  printf '==> installing %s\n' "${missing[*]}" >&2
+  if ! apt_install "${missing[@]}"; then
+    echo "please install: ${missing[*]}" >&2
+    exit 1
+  fi
+}
+
+need_postgresql() {
+  if compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || command -v initdb > /dev/null; then return; fi
+  apt_install postgresql || skip "Kong with PostgreSQL: the package postgresql could not be installed"
+}
+
+# The official OpenAI client, in a virtual environment of this repository.
+need_openai_client() {
+  local venv=.cache/venv
+  if "$venv/bin/python" -c 'import openai' 2> /dev/null; then return; fi
+  mkdir -p .cache
+  if ! python3 -m venv "$venv" 2> /dev/null; then
+    rm -rf "$venv"
+    if ! { apt_install python3-venv && python3 -m venv "$venv"; }; then
+      skip "the official OpenAI client: python3-venv could not be installed"
+      return
+    fi
+  fi
+  "$venv/bin/pip" install --quiet 'openai>=1.60' || skip "the official OpenAI client: pip could not install openai"
+}
+
+# A minute for each cargo-fuzz target, where nightly Rust and cargo-fuzz are at hand.
+fuzz_each_target() {
+  if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
+    skip "fuzzing: no nightly toolchain with cargo-fuzz (rustup toolchain install nightly; cargo install cargo-fuzz)"
+    return
+  fi
+  local manifest directory target found=
+  while IFS= read -r manifest; do
+    directory="$(dirname "$manifest")"
+    while IFS= read -r target; do
+      found=1
+      step cargo +nightly fuzz run --fuzz-dir "$directory" "$target" -- -max_total_time=60
+    done < <(cargo +nightly fuzz list --fuzz-dir "$directory")
+  done < <(git ls-files '*fuzz/Cargo.toml')
+  if [ -z "$found" ]; then skip "fuzzing: no fuzz target was found"; fi
+}

@@ -1,0 +1,112 @@
+//! One running gateway, whichever it is.
+
+mod compose;
+mod kong;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use kong_standin::{Config, Database, PluginServer as PluginServerConfig, Standin};
+
+pub use compose::Compose;
+pub use kong::Kong;
+
+use crate::plugin_server::PluginServer;
+
+/// What `nginx_http_client_body_buffer_size` is set to, in bytes, as in `kong/kong.conf`.
+const BODY_BUFFER: usize = 1024 * 1024;
+/// Workers that a gateway runs: more than one, because each keeps plugin instances of its own.
+pub const WORKERS: usize = 2;
+
+/// A gateway that answers.
+#[derive(Debug)]
+pub enum Gateway {
+    /// In this process.
+    Standin(Standin),
+    /// A `kong` that we started.
+    Kong(Box<Kong>),
+    /// Containers that we started.
+    Compose(Compose),
+}
+
+impl Gateway {
+    /// Starts the stand-in with the two plugins of `plugins`.
+    pub async fn standin(plugins: &PluginServer, database: Database) -> Result<Self> {
+        let server = |name: &str, dump: &str| PluginServerConfig {
+            name: name.to_owned(),
+            socket: plugins.socket(),
+            query_cmd: format!("cat '{}'", plugins.directory().join(dump).display()),
+        };
+        let config = Config {
+            database,
+            workers: WORKERS,
+            plugins: ["bundled", "llm-rate-limiting", "llm-jwt"]
+                .map(str::to_owned)
+                .to_vec(),
+            plugin_servers: vec![
+                server("llm_rate_limiting", "llm-rate-limiting.json"),
+                server("llm_jwt", "llm-jwt.json"),
+            ],
+            client_body_buffer_size: BODY_BUFFER,
+            ..Config::default()
+        };
+        Ok(Self::Standin(Standin::start(config).await?))
+    }
+
+    /// Where clients connect.
+    pub fn proxy_url(&self) -> String {
+        match self {
+            Self::Standin(standin) => url(standin.proxy_addr()),
+            Self::Kong(kong) => kong.proxy_url(),
+            Self::Compose(compose) => compose.proxy_url(),
+        }
+    }
+
+    /// Where its Admin API answers.
+    pub fn admin_url(&self) -> String {
+        match self {
+            Self::Standin(standin) => url(standin.admin_addr()),
+            Self::Kong(kong) => kong.admin_url(),
+            Self::Compose(compose) => compose.admin_url(),
+        }
+    }
+
+    /// Replaces its workers while it serves, as `kong reload` does.
+    pub async fn reload(&self) -> Result<()> {
+        match self {
+            Self::Standin(_) => bail!("the stand-in has no reload"),
+            Self::Kong(kong) => kong.reload().await,
+            Self::Compose(compose) => compose.reload().await,
+        }
+    }
+
+    /// What it said last, for a failed story.
+    pub fn last_words(&self) -> String {
+        match self {
+            Self::Standin(_) => String::new(),
+            Self::Kong(kong) => kong.last_words(),
+            Self::Compose(compose) => compose.last_words(),
+        }
+    }
+
+    /// Ends it.
+    pub async fn stop(self) -> Result<()> {
+        match self {
+            // Connections that a story left open would keep an orderly shutdown waiting.
+            Self::Standin(standin) => drop(standin),
+            Self::Kong(kong) => kong.stop().await?,
+            Self::Compose(compose) => compose.stop().await?,
+        }
+        Ok(())
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// The Kong's configuration that ships, which every real Kong is started with.
+fn shipped_configuration(repository: &Path) -> std::path::PathBuf {
+    repository.join("kong").join("kong.conf")
+}

@@ -1,0 +1,97 @@
+//! `kongctl` as a user runs it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::process::run;
+use crate::repository;
+
+/// The command, aimed at one gateway.
+#[derive(Clone, Debug)]
+pub struct Kongctl {
+    program: PathBuf,
+    admin_url: String,
+    variables: BTreeMap<String, String>,
+}
+
+impl Kongctl {
+    /// Aims at an Admin API; `variables` are what configuration files may read with `${{ env "…" }}`.
+    pub fn new(admin_url: &str, variables: BTreeMap<String, String>) -> Result<Self> {
+        Ok(Self {
+            program: built_binary("kongctl")?,
+            admin_url: admin_url.to_owned(),
+            variables,
+        })
+    }
+
+    /// Runs it; fails with all that it said if its exit code is not 0.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env("KONGCTL_ADMIN_URL", &self.admin_url)
+            .env("NO_COLOR", "1")
+            .envs(&self.variables);
+        tokio::task::spawn_blocking(move || run(&mut command))
+            .await?
+            .with_context(|| format!("kongctl {}", arguments.join(" ")))
+    }
+
+    /// Makes the gateway what `file` declares.
+    pub async fn sync(&self, file: &Path) -> Result<String> {
+        let file = file.to_str().context("the path is not UTF-8")?;
+        self.run(&["sync", "--yes", file]).await
+    }
+}
+
+/// A program of this workspace, built now if cargo runs us: a test of yesterday's program proves nothing.
+pub fn built_binary(name: &str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let directory = BUILT
+        .get_or_init(|| build().map_err(|error| format!("{error:#}")))
+        .as_ref();
+    let path = directory.map_err(|error| anyhow!("{error}"))?.join(name);
+    if !path.is_file() {
+        bail!(
+            "{} is not built: cargo build --workspace --bins",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+fn build() -> Result<PathBuf> {
+    let this = env::current_exe()?;
+    let directory = this
+        .ancestors()
+        .skip(1)
+        .find(|directory| !directory.ends_with("deps"))
+        .context("a program lies in a directory")?
+        .to_owned();
+    if let Some(cargo) = env::var_os("CARGO") {
+        let target = directory
+            .parent()
+            .context("the profile's directory lies in the target directory")?;
+        let mut command = Command::new(cargo);
+        command.current_dir(repository()).args([
+            "build",
+            "--quiet",
+            "--package",
+            "llm-plugin-server",
+            "--package",
+            "kongctl",
+            "--bins",
+        ]);
+        command.arg("--target-dir").arg(target);
+        if directory.ends_with("release") {
+            command.arg("--release");
+        }
+        run(&mut command).context("cannot build the programs under test")?;
+    }
+    Ok(directory)
+}

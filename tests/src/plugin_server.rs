@@ -1,0 +1,93 @@
+//! `llm-plugin-server`, the program under test, as a process that can be killed and started again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::process::{Process, tail};
+use crate::{kongctl, wait};
+
+const STARTUP: Duration = Duration::from_secs(20);
+
+/// A plugin server and the directory that it shares with Kong.
+#[derive(Debug)]
+pub struct PluginServer {
+    program: PathBuf,
+    directory: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl PluginServer {
+    /// Starts one with its socket and dumps in a directory under `parent`.
+    pub async fn start(parent: &Path) -> Result<Self> {
+        let directory = parent.join("plugins");
+        fs::create_dir(&directory)?;
+        // Kong's workers may run as another user, who must get to the socket.
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
+        let mut server = Self {
+            program: kongctl::built_binary("llm-plugin-server")?,
+            directory,
+            log: parent.join("plugin-server.log"),
+            process: None,
+        };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// The directory that it serves.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The socket that Kong connects to.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("plugins.sock")
+    }
+
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Where its log goes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Starts the process, which must not be running, and waits until it accepts connections.
+    pub async fn restart(&mut self) -> Result<()> {
+        if self.process.is_some() {
+            bail!("the plugin server runs already");
+        }
+        let mut command = Command::new(&self.program);
+        command.arg("serve").arg("--dir").arg(&self.directory);
+        let mut process = Process::spawn(command, &self.log)?;
+        let socket = self.socket();
+        wait::until("the plugin server listens", STARTUP, async || {
+            process.check_alive()?;
+            UnixStream::connect(&socket).map(drop).map_err(Into::into)
+        })
+        .await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill().map(drop),
+            None => bail!("the plugin server does not run"),
+        }
+    }
+
+    /// The last lines of its log.
+    pub fn last_words(&self) -> String {
+        tail(&self.log, 20)
+    }
+}

@@ -1,0 +1,211 @@
+//! A gateway and all that stands around it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kong_standin::Database;
+use tempfile::TempDir;
+
+use crate::chat::{Caller, Credential};
+use crate::gateway::{Compose, Gateway, Kong};
+use crate::issuer::Issuer;
+use crate::kongctl::Kongctl;
+use crate::plugin_server::PluginServer;
+use crate::postgres::Postgres;
+use crate::provider::Provider;
+use crate::target::Target;
+use crate::wait;
+
+/// Patience with a configuration that was accepted and must reach every worker.
+const PROPAGATION: Duration = Duration::from_secs(20);
+/// Requests in a row, each on a connection of its own, that must find a route before every worker is taken to have it.
+const SIGHTINGS: usize = 8;
+
+/// Keys that the configuration files read from the environment, for the two consumers of the key route.
+pub const KEYS: [(&str, &str); 2] = [
+    ("NIGHTLY_REPORT_KEY", "key-of-the-nightly-report"),
+    ("SUPPORT_BOT_KEY", "key-of-the-support-bot"),
+];
+
+/// Everything that one target needs, running.
+#[derive(Debug)]
+pub struct World {
+    /// Which gateway it is.
+    pub target: Target,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The provider behind it.
+    pub provider: Provider,
+    /// Who signs tokens.
+    pub issuer: Issuer,
+    /// The command that configures it.
+    pub kongctl: Kongctl,
+    plugins: Plugins,
+    // Last: what lives in it is dropped before it.
+    directory: TempDir,
+}
+
+#[derive(Debug)]
+enum Plugins {
+    Process(PluginServer),
+    Container,
+}
+
+impl World {
+    /// Starts all of it, unconfigured.
+    pub async fn start(target: Target) -> Result<Self> {
+        Self::try_start(target)
+            .await
+            .with_context(|| format!("{target} did not start"))
+    }
+
+    async fn try_start(target: Target) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("stories-").tempdir()?;
+        // Kong and PostgreSQL may run as other users.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let issuer = Issuer::generate(&directory.path().join("issuer.pem"))?;
+        let mut variables =
+            BTreeMap::from(KEYS.map(|(name, key)| (name.to_owned(), key.to_owned())));
+        variables.insert(
+            "LLM_JWT_PUBLIC_KEY".to_owned(),
+            issuer.public_key().to_owned(),
+        );
+
+        let (gateway, provider, plugins) = if target == Target::Compose {
+            let compose = Compose::start(&issuer, &variables).await?;
+            let provider = compose.provider();
+            (Gateway::Compose(compose), provider, Plugins::Container)
+        } else {
+            let plugins = PluginServer::start(directory.path()).await?;
+            let gateway = start_gateway(target, directory.path(), &plugins)
+                .await
+                .with_context(|| plugins.last_words())?;
+            (gateway, Provider::start().await?, Plugins::Process(plugins))
+        };
+        variables.insert("LLM_HOST".to_owned(), provider.host.clone());
+        variables.insert("LLM_PORT".to_owned(), provider.port.to_string());
+        let kongctl = Kongctl::new(&gateway.admin_url(), variables)?;
+        Ok(Self {
+            target,
+            gateway,
+            provider,
+            issuer,
+            kongctl,
+            plugins,
+            directory,
+        })
+    }
+
+    /// Applies a configuration through kongctl and waits until each worker has it: until `path` is no longer 404.
+    pub async fn configure(&self, file: &Path, path: &str) -> Result<()> {
+        self.kongctl.sync(file).await?;
+        self.until_routed(path).await
+    }
+
+    /// Waits until each worker routes `path`.
+    pub async fn until_routed(&self, path: &str) -> Result<()> {
+        let url = format!("{}{path}", self.gateway.proxy_url());
+        wait::until(
+            "the configuration reaches every worker",
+            PROPAGATION,
+            async || {
+                for _ in 0..SIGHTINGS {
+                    let client = reqwest::Client::builder()
+                        .no_proxy()
+                        .timeout(Duration::from_secs(5))
+                        .build()?;
+                    let status = client.get(&url).send().await?.status().as_u16();
+                    anyhow::ensure!(status != 404 && status != 503, "{url} answers {status}");
+                }
+                Ok(())
+            },
+        )
+        .await
+    }
+
+    /// A caller of the route under `path`.
+    pub fn caller(&self, path: &str, credential: Credential) -> Result<Caller> {
+        Caller::new(format!("{}{path}", self.gateway.proxy_url()), credential)
+    }
+
+    /// A caller with a minted token of `tenant`.
+    pub async fn tenant(&self, path: &str, tenant: &str) -> Result<Caller> {
+        let token = self.issuer.mint(&self.kongctl, tenant, "free").await?;
+        self.caller(path, Credential::Token(token))
+    }
+
+    /// A directory for a story's own files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `kill -9` of the plugin server.
+    pub async fn kill_plugin_server(&mut self) -> Result<()> {
+        match (&mut self.plugins, &self.gateway) {
+            (Plugins::Process(server), _) => server.kill(),
+            (Plugins::Container, Gateway::Compose(compose)) => compose.kill_plugin_server().await,
+            (Plugins::Container, _) => unreachable!("only compose has containers"),
+        }
+    }
+
+    /// Starts the plugin server that was killed.
+    pub async fn restart_plugin_server(&mut self) -> Result<()> {
+        match (&mut self.plugins, &self.gateway) {
+            (Plugins::Process(server), _) => server.restart().await,
+            (Plugins::Container, Gateway::Compose(compose)) => {
+                compose.restart_plugin_server().await
+            }
+            (Plugins::Container, _) => unreachable!("only compose has containers"),
+        }
+    }
+
+    /// The plugin server, where it is a process of ours.
+    pub fn plugin_server(&self) -> Option<&PluginServer> {
+        match &self.plugins {
+            Plugins::Process(server) => Some(server),
+            Plugins::Container => None,
+        }
+    }
+
+    /// What gateway and plugin server said last.
+    pub fn last_words(&self) -> String {
+        let plugins = self
+            .plugin_server()
+            .map(PluginServer::last_words)
+            .unwrap_or_default();
+        format!(
+            "--- plugin server\n{plugins}\n--- gateway\n{}\n",
+            self.gateway.last_words()
+        )
+    }
+
+    /// Stops all of it, the gateway first.
+    pub async fn stop(self) -> Result<()> {
+        self.gateway.stop().await
+    }
+}
+
+async fn start_gateway(
+    target: Target,
+    directory: &Path,
+    plugins: &PluginServer,
+) -> Result<Gateway> {
+    match target {
+        Target::StandinMemory => Gateway::standin(plugins, Database::Memory).await,
+        Target::StandinDbless => Gateway::standin(plugins, Database::Off).await,
+        Target::BinaryDbless => Ok(Gateway::Kong(Box::new(
+            Kong::start(directory, plugins, None).await?,
+        ))),
+        Target::BinaryPostgres => {
+            let postgres = Postgres::start(directory).await?;
+            Ok(Gateway::Kong(Box::new(
+                Kong::start(directory, plugins, Some(postgres)).await?,
+            )))
+        }
+        Target::Compose => unreachable!("compose brings its own plugin server"),
+    }
+}

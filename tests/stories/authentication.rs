@@ -1,0 +1,107 @@
+//! Who may call, and who may not pretend.
+
+use anyhow::{Result, ensure};
+use stories::chat::{Credential, question};
+use stories::issuer::{Issuer, forge};
+use stories::world::World;
+
+pub(crate) async fn tokens_that_are_absent_forged_or_expired_are_refused(
+    world: &mut World,
+) -> Result<()> {
+    let honest = world.issuer.mint(&world.kongctl, "acme", "free").await?;
+    let stranger = Issuer::generate(&world.directory().join("stranger.pem"))?;
+    let cases = [
+        ("absent", Credential::None, None),
+        (
+            "another tenant written in",
+            Credential::Token(forge(&honest, |claims| claims["tenant"] = "globex".into())?),
+            Some(()),
+        ),
+        (
+            "signed by a stranger",
+            Credential::Token(stranger.sign(&Issuer::claims("acme", 3600))?),
+            Some(()),
+        ),
+        (
+            "expired",
+            Credential::Token(world.issuer.sign(&Issuer::claims("acme", -3600))?),
+            Some(()),
+        ),
+        (
+            "no token at all",
+            Credential::Token("not.a.token".to_owned()),
+            Some(()),
+        ),
+    ];
+    for (case, credential, is_invalid) in cases {
+        let answer = world
+            .caller("/metered/v1", credential)?
+            .chat(&question("May I?", 10))
+            .await?;
+        ensure!(answer.status == 401, "{case}: answered {}", answer.status);
+        let challenge = answer
+            .headers
+            .get("www-authenticate")
+            .map(|value| value.to_str())
+            .transpose()?
+            .unwrap_or_default();
+        ensure!(
+            challenge.starts_with("Bearer"),
+            "{case}: the challenge is {challenge:?}"
+        );
+        let says_invalid = challenge.contains(r#"error="invalid_token""#);
+        ensure!(
+            says_invalid == is_invalid.is_some(),
+            "{case}: the challenge is {challenge:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_claim_header_cannot_be_spoofed(world: &mut World) -> Result<()> {
+    let caller = world
+        .tenant("/metered/v1", "honest")
+        .await?
+        .with_header("x-story", "spoof")
+        .with_header("x-tenant", "root");
+    let answer = caller.chat(&question("Who am I?", 4)).await?;
+    ensure!(
+        answer.status == 200,
+        "answered {}: {}",
+        answer.status,
+        answer.body
+    );
+    let seen = world
+        .provider
+        .record_with_header("x-story", "spoof")
+        .await?;
+    let tenants = seen["headers"]["x-tenant"].clone();
+    ensure!(
+        tenants == serde_json::json!(["honest"]),
+        "the provider was told {tenants}"
+    );
+    Ok(())
+}
+
+pub(crate) async fn credentials_do_not_reach_the_provider(world: &mut World) -> Result<()> {
+    let tenant = world
+        .tenant("/metered/v1", "discreet")
+        .await?
+        .with_header("x-story", "discreet");
+    let answer = tenant.chat(&question("Keep it to yourself.", 4)).await?;
+    ensure!(
+        answer.status == 200,
+        "answered {}: {}",
+        answer.status,
+        answer.body
+    );
+    let seen = world
+        .provider
+        .record_with_header("x-story", "discreet")
+        .await?;
+    ensure!(
+        seen["headers"].get("authorization").is_none(),
+        "the provider got the token"
+    );
+    Ok(())
+}

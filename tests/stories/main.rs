@@ -1,0 +1,172 @@
+//! The end-to-end stories, each on each gateway that this machine has.
+//!
+//! `KONG_TARGET=standin,binary-dbless cargo test -p stories --test stories` chooses gateways; a word after `--` chooses stories. A gateway is
+//! started by its first story, shared by the others one after another, and stopped at the end; different gateways run side by side.
+
+mod authentication;
+mod configuration;
+mod limits;
+mod official_client;
+mod recovery;
+mod streaming;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use libtest_mimic::{Arguments, Failed, Trial};
+use stories::repository;
+use stories::target::{Target, VARIABLE};
+use stories::world::World;
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+
+type Telling<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// A story: it has the world to itself while it runs, and leaves it serving the stories' configuration.
+struct Story {
+    name: &'static str,
+    tell: for<'a> fn(&'a mut World) -> Telling<'a>,
+    /// Why a target cannot show it, or `None`.
+    beyond: fn(Target) -> Option<&'static str>,
+}
+
+/// Names async functions as stories.
+macro_rules! stories {
+    ($($room:ident :: $name:ident $(unless $beyond:expr)?),* $(,)?) => {
+        [$(Story {
+            name: stringify!($name),
+            tell: |world| Box::pin($room::$name(world)),
+            beyond: stories!(@beyond $($beyond)?),
+        }),*]
+    };
+    (@beyond) => { |_| None };
+    (@beyond $beyond:expr) => { $beyond };
+}
+
+fn all() -> impl IntoIterator<Item = Story> {
+    stories![
+        limits::a_plain_chat_is_metered_by_what_it_really_used,
+        limits::tenants_have_budgets_of_their_own,
+        limits::a_spent_budget_answers_429_as_openai_does,
+        limits::a_request_that_can_never_pass_is_told_so,
+        limits::consumers_are_limited_by_their_key,
+        streaming::a_streamed_chat_is_metered_and_its_usage_stays_hidden,
+        streaming::a_client_that_asks_for_usage_gets_it,
+        streaming::events_arrive_one_by_one,
+        streaming::a_client_that_leaves_pays_for_what_was_said,
+        authentication::tokens_that_are_absent_forged_or_expired_are_refused,
+        authentication::a_claim_header_cannot_be_spoofed,
+        authentication::credentials_do_not_reach_the_provider,
+        configuration::the_admin_api_answers_its_root,
+        configuration::a_second_sync_changes_nothing,
+        configuration::configuration_pushed_often_makes_nothing_grow,
+        official_client::the_official_python_client_talks_streams_and_retries unless |_| official_client::absence(),
+        recovery::a_killed_plugin_server_recovers_when_idle,
+        recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
+        recovery::a_reload_under_load_fails_no_request unless |target| {
+            (!target.is_real_kong()).then_some("the stand-in has no reload")
+        },
+    ]
+}
+
+/// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.
+type Slot = Arc<Mutex<Option<Result<World, String>>>>;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Stories of one gateway wait for each other: threads beyond the processors cost nothing.
+    arguments.test_threads.get_or_insert(2 * Target::ALL.len());
+    let wanted = match Target::wanted() {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            eprintln!("{VARIABLE}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = Arc::new(Runtime::new().expect("a runtime can be had"));
+    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
+    let mut trials = Vec::new();
+    for target in wanted {
+        if let Some(reason) = target.absence() {
+            skip(&mut trials, target, "every story", &reason);
+            continue;
+        }
+        let slot = Arc::clone(slots.entry(target.name()).or_default());
+        for story in all() {
+            if let Some(reason) = (story.beyond)(target) {
+                skip(&mut trials, target, story.name, reason);
+                continue;
+            }
+            let (runtime, slot) = (Arc::clone(&runtime), Arc::clone(&slot));
+            let name = format!("{target}::{}", story.name);
+            trials.push(Trial::test(name, move || {
+                tell(&runtime, &slot, target, &story)
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    runtime.block_on(async {
+        for (name, slot) in slots {
+            if let Some(Ok(world)) = slot.lock().await.take()
+                && let Err(error) = world.stop().await
+            {
+                eprintln!("{name} did not stop: {error:#}");
+            }
+        }
+    });
+    conclusion.exit_code()
+}
+
+/// Lists a story as skipped, by name and reason.
+fn skip(trials: &mut Vec<Trial>, target: Target, story: &str, reason: &str) {
+    eprintln!("SKIPPED {target}: {story}: {reason}");
+    let trial = Trial::test(format!("{target}::{story}"), || {
+        Err(Failed::from("skipped on this machine"))
+    });
+    trials.push(
+        trial
+            .with_kind(format!("skipped: {reason}"))
+            .with_ignored_flag(true),
+    );
+}
+
+fn tell(runtime: &Runtime, slot: &Slot, target: Target, story: &Story) -> Result<(), Failed> {
+    runtime.block_on(async {
+        let mut slot = slot.lock().await;
+        if slot.is_none() {
+            *slot = Some(start(target).await.map_err(|error| format!("{error:#}")));
+        }
+        let world = match slot.as_mut().expect("filled above") {
+            Ok(world) => world,
+            Err(reason) => return Err(reason.as_str().into()),
+        };
+        (story.tell)(world)
+            .await
+            .map_err(|error| format!("{error:?}\n{}", world.last_words()).into())
+    })
+}
+
+async fn start(target: Target) -> Result<World> {
+    let world = World::start(target).await?;
+    match world
+        .configure(&configuration_file(), "/open/v1/models")
+        .await
+    {
+        Ok(()) => Ok(world),
+        Err(error) => {
+            let words = world.last_words();
+            world.stop().await?;
+            Err(anyhow!("{error:#}\n{words}"))
+        }
+    }
+}
+
+/// What every story finds applied.
+fn configuration_file() -> PathBuf {
+    repository().join("tests").join("stories").join("kong.yml")
+}

@@ -1,0 +1,147 @@
+//! The plugin server dies, Kong reloads: requests go on as soon as they can, and nothing runs wild.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use stories::chat::{Caller, question};
+use stories::wait;
+use stories::world::World;
+use tokio::task::JoinSet;
+
+/// Callers that keep asking.
+const LOAD: usize = 8;
+/// Patience with a gateway that finds its plugin server again.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Requests without pause, until told to stop.
+struct Load {
+    running: Arc<AtomicBool>,
+    granted: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn start(caller: &Caller) -> Self {
+        let (running, granted, failed) = (
+            Arc::new(AtomicBool::new(true)),
+            Arc::default(),
+            Arc::default(),
+        );
+        let mut tasks = JoinSet::new();
+        for _ in 0..LOAD {
+            let (caller, running) = (caller.clone(), Arc::clone(&running));
+            let (granted, failed) = (
+                Arc::<AtomicUsize>::clone(&granted),
+                Arc::<AtomicUsize>::clone(&failed),
+            );
+            tasks.spawn(async move {
+                let body = question("Are you there?", 1);
+                while running.load(Ordering::Relaxed) {
+                    let is_granted = caller
+                        .chat(&body)
+                        .await
+                        .is_ok_and(|answer| answer.status == 200);
+                    let count = if is_granted { &granted } else { &failed };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if !is_granted {
+                        // A refused connection comes back at once: leave the processor to the recovery.
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+            });
+        }
+        Self {
+            running,
+            granted,
+            failed,
+            tasks,
+        }
+    }
+
+    async fn until_granted(&self, more: usize) -> Result<()> {
+        let goal = self.granted.load(Ordering::Relaxed) + more;
+        wait::until("requests are granted", RECOVERY, async || {
+            let granted = self.granted.load(Ordering::Relaxed);
+            ensure!(granted >= goal, "{granted} of {goal}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stops; how many failed.
+    async fn stop(mut self) -> usize {
+        self.running.store(false, Ordering::Relaxed);
+        while self.tasks.join_next().await.is_some() {}
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+async fn until_serving(caller: &Caller) -> Result<()> {
+    wait::until("the gateway serves again", RECOVERY, async || {
+        // More often than there are workers.
+        for _ in 0..8 {
+            let answer = caller.chat(&question("Back?", 1)).await?;
+            ensure!(
+                answer.status == 200,
+                "answered {}: {}",
+                answer.status,
+                answer.body
+            );
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn a_killed_plugin_server_recovers_when_idle(world: &mut World) -> Result<()> {
+    let caller = world.tenant("/metered/v1", "patient").await?;
+    until_serving(&caller).await?;
+    world.kill_plugin_server().await?;
+    let down = caller.chat(&question("Anyone?", 1)).await?;
+    world.restart_plugin_server().await?;
+
+    ensure!(
+        down.status == 500,
+        "without its plugin server the gateway answers {}: it must fail closed",
+        down.status
+    );
+    until_serving(&caller).await
+}
+
+pub(crate) async fn a_killed_plugin_server_recovers_under_load_without_a_storm(
+    world: &mut World,
+) -> Result<()> {
+    let caller = world.tenant("/metered/v1", "impatient").await?;
+    until_serving(&caller).await?;
+    let load = Load::start(&caller);
+    load.until_granted(50).await?;
+    world.kill_plugin_server().await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.restart_plugin_server().await?;
+    let recovered = load.until_granted(200).await;
+    let failed = load.stop().await;
+
+    recovered?;
+    ensure!(
+        failed > 0,
+        "no request noticed that the plugin server was dead"
+    );
+    until_serving(&caller).await?;
+    Ok(())
+}
+
+pub(crate) async fn a_reload_under_load_fails_no_request(world: &mut World) -> Result<()> {
+    let caller = world.tenant("/metered/v1", "reloaded").await?;
+    until_serving(&caller).await?;
+    let load = Load::start(&caller);
+    load.until_granted(50).await?;
+    world.gateway.reload().await.context("reload")?;
+    let went_on = load.until_granted(200).await;
+    let failed = load.stop().await;
+    went_on?;
+    ensure!(failed == 0, "{failed} requests failed");
+    Ok(())
+}
