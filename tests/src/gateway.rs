@@ -3,6 +3,7 @@
 mod compose;
 mod kong;
 
+use std::iter::once;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use anyhow::{Result, bail};
 use kong_standin::{Config, Database, PluginServer as PluginServerConfig, Standin};
 
 pub use compose::Compose;
-pub use kong::Kong;
+pub use kong::{Kong, Settings};
 
 use crate::plugin_server::PluginServer;
 
@@ -33,21 +34,22 @@ pub enum Gateway {
 impl Gateway {
     /// Starts the stand-in with the two plugins of `plugins`.
     pub async fn standin(plugins: &PluginServer, database: Database) -> Result<Self> {
-        let server = |name: &str, dump: &str| PluginServerConfig {
-            name: name.to_owned(),
-            socket: plugins.socket(),
-            query_cmd: format!("cat '{}'", plugins.directory().join(dump).display()),
-        };
+        let external = plugins.plugins();
         let config = Config {
             database,
             workers: WORKERS,
-            plugins: ["bundled", "llm-rate-limiting", "llm-jwt"]
+            plugins: once("bundled")
+                .chain(external.iter().map(|plugin| plugin.name))
                 .map(str::to_owned)
-                .to_vec(),
-            plugin_servers: vec![
-                server("llm_rate_limiting", "llm-rate-limiting.json"),
-                server("llm_jwt", "llm-jwt.json"),
-            ],
+                .collect(),
+            plugin_servers: external
+                .into_iter()
+                .map(|plugin| PluginServerConfig {
+                    name: plugin.server_name(),
+                    socket: plugin.socket,
+                    query_cmd: plugin.query_command,
+                })
+                .collect(),
             client_body_buffer_size: BODY_BUFFER,
             ..Config::default()
         };

@@ -14,6 +14,27 @@ use crate::{kongctl, wait};
 
 const STARTUP: Duration = Duration::from_secs(20);
 
+/// A plugin that Kong finds behind a socket.
+#[derive(Clone, Debug)]
+pub struct ExternalPlugin {
+    /// Its name in configurations.
+    pub name: &'static str,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// A command that prints its dump.
+    pub query_command: String,
+}
+
+impl ExternalPlugin {
+    /// Its name in `pluginserver_names`, where dashes are not allowed.
+    pub fn server_name(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+/// The names of our plugins, as `kong/kong.conf` has them.
+pub const PLUGINS: [&str; 2] = ["llm-rate-limiting", "llm-jwt"];
+
 /// A plugin server and the directory that it shares with Kong.
 #[derive(Debug)]
 pub struct PluginServer {
@@ -40,13 +61,20 @@ impl PluginServer {
         Ok(server)
     }
 
-    /// The directory that it serves.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// The plugins that it serves, all on one socket.
+    pub fn plugins(&self) -> Vec<ExternalPlugin> {
+        let plugin = |name| ExternalPlugin {
+            name,
+            socket: self.socket(),
+            query_command: format!(
+                "cat {}",
+                self.directory.join(name).with_extension("json").display()
+            ),
+        };
+        PLUGINS.map(plugin).to_vec()
     }
 
-    /// The socket that Kong connects to.
-    pub fn socket(&self) -> PathBuf {
+    fn socket(&self) -> PathBuf {
         self.directory.join("plugins.sock")
     }
 

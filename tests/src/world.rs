@@ -11,7 +11,7 @@ use kong_standin::Database;
 use tempfile::TempDir;
 
 use crate::chat::{Caller, Credential};
-use crate::gateway::{Compose, Gateway, Kong};
+use crate::gateway::{Compose, Gateway, Kong, Settings, WORKERS};
 use crate::issuer::Issuer;
 use crate::kongctl::Kongctl;
 use crate::plugin_server::PluginServer;
@@ -197,15 +197,26 @@ async fn start_gateway(
     match target {
         Target::StandinMemory => Gateway::standin(plugins, Database::Memory).await,
         Target::StandinDbless => Gateway::standin(plugins, Database::Off).await,
-        Target::BinaryDbless => Ok(Gateway::Kong(Box::new(
-            Kong::start(directory, plugins, None).await?,
-        ))),
+        Target::BinaryDbless => start_kong(directory, plugins, None).await,
         Target::BinaryPostgres => {
             let postgres = Postgres::start(directory).await?;
-            Ok(Gateway::Kong(Box::new(
-                Kong::start(directory, plugins, Some(postgres)).await?,
-            )))
+            start_kong(directory, plugins, Some(postgres)).await
         }
         Target::Compose => unreachable!("compose brings its own plugin server"),
     }
+}
+
+async fn start_kong(
+    directory: &Path,
+    plugins: &PluginServer,
+    postgres: Option<Postgres>,
+) -> Result<Gateway> {
+    let settings = Settings {
+        plugins: plugins.plugins(),
+        workers: WORKERS,
+        postgres,
+    };
+    Ok(Gateway::Kong(Box::new(
+        Kong::start(directory, settings).await?,
+    )))
 }

@@ -8,14 +8,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{BODY_BUFFER, WORKERS, shipped_configuration};
-use crate::plugin_server::PluginServer;
+use super::shipped_configuration;
+use crate::plugin_server::{ExternalPlugin, PLUGINS};
 use crate::postgres::{Postgres, is_root};
 use crate::process::{Guard, run, tail};
 use crate::target::find_on_path;
 use crate::{repository, wait};
 
 const STARTUP: Duration = Duration::from_mins(1);
+
+/// What differs from one Kong to another here.
+#[derive(Debug)]
+pub struct Settings {
+    /// The plugins outside of it.
+    pub plugins: Vec<ExternalPlugin>,
+    /// nginx workers.
+    pub workers: usize,
+    /// Where it keeps its configuration; `None` for DB-less.
+    pub postgres: Option<Postgres>,
+}
 
 /// A running Kong and, with a database, its PostgreSQL.
 #[derive(Debug)]
@@ -31,16 +42,12 @@ pub struct Kong {
 
 impl Kong {
     /// Starts one under `directory`: DB-less without `postgres`, else with a fresh schema in it.
-    pub async fn start(
-        directory: &Path,
-        plugins: &PluginServer,
-        postgres: Option<Postgres>,
-    ) -> Result<Self> {
+    pub async fn start(directory: &Path, settings: Settings) -> Result<Self> {
         let program = find_on_path("kong").context("no `kong` on PATH")?;
         let prefix = directory.join("kong");
         fs::create_dir(&prefix)?;
         let [proxy_port, admin_port] = wait::free_ports()?;
-        let environment = environment(&prefix, plugins, postgres.as_ref(), proxy_port, admin_port);
+        let environment = environment(&prefix, &settings, proxy_port, admin_port);
         // A daemon: nothing ties it to us, so it must be stopped by name of its prefix should we die.
         let guard = Guard::new(&format!(
             "'{}' stop --prefix '{}'",
@@ -53,7 +60,7 @@ impl Kong {
             environment,
             proxy_port,
             admin_port,
-            postgres,
+            postgres: settings.postgres,
             guard,
         };
         if kong.postgres.is_some() {
@@ -107,58 +114,66 @@ impl Kong {
 
 fn environment(
     prefix: &Path,
-    plugins: &PluginServer,
-    postgres: Option<&Postgres>,
+    settings: &Settings,
     proxy_port: u16,
     admin_port: u16,
 ) -> BTreeMap<String, String> {
-    let query = |dump: &str| format!("cat {}", plugins.directory().join(dump).display());
-    let socket = plugins.socket().display().to_string();
-    let mut environment = BTreeMap::from(
-        [
-            ("PREFIX", prefix.display().to_string()),
-            ("PROXY_LISTEN", format!("127.0.0.1:{proxy_port}")),
-            ("ADMIN_LISTEN", format!("127.0.0.1:{admin_port}")),
-            ("ADMIN_GUI_LISTEN", "off".to_owned()),
-            ("STATUS_LISTEN", "off".to_owned()),
-            ("NGINX_WORKER_PROCESSES", WORKERS.to_string()),
-            (
-                "NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE",
-                BODY_BUFFER.to_string(),
-            ),
-            ("PROXY_ACCESS_LOG", "off".to_owned()),
-            ("ADMIN_ACCESS_LOG", "off".to_owned()),
-            ("LOG_LEVEL", "notice".to_owned()),
-            ("ANONYMOUS_REPORTS", "off".to_owned()),
-            // Stories watch a change arrive: look for it often.
-            ("WORKER_STATE_UPDATE_FREQUENCY", "0.2".to_owned()),
-            ("DB_UPDATE_FREQUENCY", "0.2".to_owned()),
-            ("PLUGINSERVER_LLM_RATE_LIMITING_SOCKET", socket.clone()),
-            (
-                "PLUGINSERVER_LLM_RATE_LIMITING_QUERY_CMD",
-                query("llm-rate-limiting.json"),
-            ),
-            ("PLUGINSERVER_LLM_JWT_SOCKET", socket),
-            ("PLUGINSERVER_LLM_JWT_QUERY_CMD", query("llm-jwt.json")),
-        ]
-        .map(|(name, value)| (format!("KONG_{name}"), value)),
-    );
-    let mut set =
-        |name: &str, value: &str| environment.insert(format!("KONG_{name}"), value.to_owned());
+    let mut environment = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        environment.insert(format!("KONG_{}", name.to_uppercase()), value.to_owned());
+    };
+    set("prefix", &prefix.display().to_string());
+    set("proxy_listen", &format!("127.0.0.1:{proxy_port}"));
+    set("admin_listen", &format!("127.0.0.1:{admin_port}"));
+    for listener in [
+        "admin_gui_listen",
+        "status_listen",
+        "proxy_access_log",
+        "admin_access_log",
+        "anonymous_reports",
+    ] {
+        set(listener, "off");
+    }
+    set("nginx_worker_processes", &settings.workers.to_string());
+    set("log_level", "notice");
+    // Stories watch a change arrive: look for it often.
+    set("worker_state_update_frequency", "0.2");
+    set("db_update_frequency", "0.2");
     if is_root() {
         // Root's master would give the prefix, which only root can enter here, to workers of the user `nobody`.
-        set("NGINX_USER", "root root");
+        set("nginx_user", "root root");
     }
-    match postgres {
-        None => {
-            set("DATABASE", "off");
-        }
+
+    let names: Vec<&str> = settings.plugins.iter().map(|plugin| plugin.name).collect();
+    if names != PLUGINS {
+        let servers: Vec<String> = settings
+            .plugins
+            .iter()
+            .map(ExternalPlugin::server_name)
+            .collect();
+        set("plugins", &format!("bundled,{}", names.join(",")));
+        set("pluginserver_names", &servers.join(","));
+    }
+    for plugin in &settings.plugins {
+        let server = plugin.server_name();
+        set(
+            &format!("pluginserver_{server}_socket"),
+            &plugin.socket.display().to_string(),
+        );
+        set(
+            &format!("pluginserver_{server}_query_cmd"),
+            &plugin.query_command,
+        );
+    }
+
+    match &settings.postgres {
+        None => set("database", "off"),
         Some(postgres) => {
-            set("DATABASE", "postgres");
-            set("PG_HOST", "127.0.0.1");
-            set("PG_PORT", &postgres.port().to_string());
-            set("PG_USER", "kong");
-            set("PG_DATABASE", "postgres");
+            set("database", "postgres");
+            set("pg_host", "127.0.0.1");
+            set("pg_port", &postgres.port().to_string());
+            set("pg_user", "kong");
+            set("pg_database", "postgres");
         }
     }
     environment
