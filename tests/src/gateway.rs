@@ -83,6 +83,20 @@ impl Gateway {
         }
     }
 
+    /// How often it has tried an event again because a plugin server closed on it: Kong warns each time. The stand-in keeps no log.
+    pub fn retries(&self) -> Result<Option<usize>> {
+        let log = match self {
+            Self::Standin(_) => return Ok(None),
+            Self::Kong(kong) => kong.error_log()?,
+            Self::Compose(compose) => compose.error_log()?,
+        };
+        Ok(Some(
+            log.lines()
+                .filter(|line| line.contains("[warn]") && line.contains("closed"))
+                .count(),
+        ))
+    }
+
     /// What it said last, for a failed story.
     pub fn last_words(&self) -> String {
         match self {

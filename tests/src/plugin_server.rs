@@ -14,6 +14,9 @@ use crate::{kongctl, wait};
 
 const STARTUP: Duration = Duration::from_secs(20);
 
+/// Linux reports processor time in hundredths of a second (`USER_HZ`).
+const MILLISECONDS_PER_TICK: u64 = 10;
+
 /// A plugin that Kong finds behind a socket.
 #[derive(Clone, Debug)]
 pub struct ExternalPlugin {
@@ -81,6 +84,17 @@ impl PluginServer {
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
+    }
+
+    /// Processor time that it has used so far, while it runs.
+    pub fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()?)).ok()?;
+        // After the name, which may hold anything but is closed by the last parenthesis: utime and stime are fields 14 and 15 of proc(5).
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Duration::from_millis(
+            (ticks(14)? + ticks(15)?) * MILLISECONDS_PER_TICK,
+        ))
     }
 
     /// Where its log goes.

@@ -15,6 +15,12 @@ const LOAD: usize = 8;
 /// Patience with a gateway that finds its plugin server again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
+/// How often Kong may try an event again when a new plugin server does not know its instances: each worker has [`LOAD`] requests in flight at
+/// most, each with two events before the answer and one after. A storm makes thousands a second.
+const RETRIES: usize = 2 * LOAD * 3 * 2;
+/// How long silence is listened to.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// Requests without pause, until told to stop.
 struct Load {
     running: Arc<AtomicBool>,
@@ -120,6 +126,7 @@ pub(crate) async fn a_killed_plugin_server_recovers_under_load_without_a_storm(
     load.until_granted(50).await?;
     world.kill_plugin_server().await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
+    let retries_before = world.gateway.retries()?;
     world.restart_plugin_server().await?;
     let recovered = load.until_granted(200).await;
     let failed = load.stop().await;
@@ -130,7 +137,32 @@ pub(crate) async fn a_killed_plugin_server_recovers_under_load_without_a_storm(
         "no request noticed that the plugin server was dead"
     );
     until_serving(&caller).await?;
-    Ok(())
+    if let (Some(before), Some(after)) = (retries_before, world.gateway.retries()?) {
+        ensure!(
+            after - before <= RETRIES,
+            "Kong tried {} times again",
+            after - before
+        );
+    }
+    until_quiet(world).await
+}
+
+/// A storm goes on when nobody asks any more: without requests, the plugin server must have nothing to do.
+async fn until_quiet(world: &World) -> Result<()> {
+    let Some(server) = world.plugin_server() else {
+        return Ok(());
+    };
+    wait::until("the plugin server is quiet", RECOVERY, async || {
+        let before = server.processor_time().context("no processor time")?;
+        tokio::time::sleep(WATCH).await;
+        let busy = server
+            .processor_time()
+            .context("no processor time")?
+            .saturating_sub(before);
+        ensure!(busy * 10 < WATCH, "busy for {busy:?} of {WATCH:?}");
+        Ok(())
+    })
+    .await
 }
 
 pub(crate) async fn a_reload_under_load_fails_no_request(world: &mut World) -> Result<()> {

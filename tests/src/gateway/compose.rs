@@ -101,6 +101,10 @@ impl Compose {
             .map(drop)
     }
 
+    pub(super) fn error_log(&self) -> Result<String> {
+        run(&mut self.command(&["logs", "--no-color", "kong"]))
+    }
+
     pub(super) fn last_words(&self) -> String {
         run(&mut self.command(&["logs", "--tail", "20", "kong", "plugin-server"]))
             .unwrap_or_else(|error| format!("{error:#}"))

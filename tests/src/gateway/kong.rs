@@ -85,8 +85,16 @@ impl Kong {
         self.run(&["reload"]).await.map(drop)
     }
 
+    pub(super) fn error_log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.log())?).into_owned())
+    }
+
     pub(super) fn last_words(&self) -> String {
-        tail(&self.prefix.join("logs").join("error.log"), 30)
+        tail(&self.log(), 30)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.prefix.join("logs").join("error.log")
     }
 
     pub(super) async fn stop(mut self) -> Result<()> {
