@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! A request meets [`serve`]'s router, is noted in the [`RequestLog`], may be turned away by a [`fault`], and is answered by
-//! [`openai`] or [`anthropic`]. The words come from [`prose`], their price from [`tokens`] (a real tokenizer, so that usage is what
-//! a provider would bill), and [`stream`] paces them.
+//! `openai` or `anthropic`. The words come from [`prose`], their price from [`tokens`] (a real tokenizer, so that usage is what
+//! a provider would bill), and `stream` paces them.
 //!
 //! # Model
 //!
