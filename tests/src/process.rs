@@ -110,6 +110,11 @@ impl Guard {
         Ok(Self(child))
     }
 
+    /// Whether the command would run.
+    pub fn is_armed(&self) -> bool {
+        self.0.stdin.is_some()
+    }
+
     /// Lets the guard go: its command will not run.
     pub fn disarm(&mut self) {
         if let Some(mut pipe) = self.0.stdin.take() {

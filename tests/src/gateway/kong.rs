@@ -103,7 +103,7 @@ impl Kong {
         self.postgres.take().map_or(Ok(()), Postgres::stop)
     }
 
-    async fn run(&self, arguments: &[&str]) -> Result<String> {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -116,7 +116,21 @@ impl Kong {
                 .arg("--conf")
                 .arg(shipped_configuration(&repository()));
         }
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command(arguments);
         tokio::task::spawn_blocking(move || run(&mut command)).await?
+    }
+}
+
+impl Drop for Kong {
+    /// Stops a Kong that nobody stopped, before its prefix goes away.
+    fn drop(&mut self) {
+        if self.guard.is_armed() && run(&mut self.command(&["stop"])).is_ok() {
+            self.guard.disarm();
+        }
     }
 }
 
