@@ -1,0 +1,249 @@
+//! What a PDK call is: a value with its method's name, its arguments, its typed reply, and the phases that permit it.
+//!
+//! The calls themselves live in the modules named like Kong's ([`request`](crate::request), [`response`](crate::response),
+//! …). Each is declared once, in a table row that gives the method, the phases, the arguments and the reply.
+//!
+//! # Source of the phases
+//!
+//! For `access`, `response` and `log`, recordings of a running Kong 3.9.1 (a call in a phase where it throws has no reply
+//! there; the golden test holds this table against them). For `rewrite`, `certificate` and `preread`, Kong's phase checks,
+//! minus the calls that need something which the phase lacks: nginx variables while the certificate is chosen, the
+//! balancer's data before routing, an HTTP request in a TCP stream.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use prost::DecodeError;
+
+use crate::phase::{Phase, PhaseName};
+use crate::rpc::Connection;
+use crate::session::Error;
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// A call of one PDK method, with its arguments.
+pub trait Call: sealed::Sealed + Send {
+    /// Kong's name of the method.
+    const METHOD: &'static str;
+
+    /// What Kong answers, decoded.
+    type Reply: Send;
+
+    /// Appends the arguments.
+    fn encode(&self, buffer: &mut BytesMut);
+
+    /// Reads Kong's answer.
+    fn decode(reply: Bytes) -> Result<Self::Reply, DecodeError>;
+}
+
+/// Marks a call that Kong permits in the phase `P`.
+#[diagnostic::on_unimplemented(
+    message = "Kong does not permit `{Self}` in the phase `{P}`",
+    label = "this call would throw in Kong: the client would get a 500",
+    note = "`kong_pdk::methods()` lists where each method is permitted"
+)]
+pub trait Permitted<P: Phase>: Call {}
+
+/// A row of the method table: a PDK method and where Kong permits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    /// Kong's name, such as `kong.request.get_header`.
+    pub name: &'static str,
+    /// The phases that permit it.
+    pub phases: &'static [PhaseName],
+}
+
+/// All the PDK methods that a plugin server can call, with their phases.
+pub fn methods() -> impl Iterator<Item = &'static Method> {
+    [
+        crate::client::METHODS,
+        crate::ctx::METHODS,
+        crate::ip::METHODS,
+        crate::log::METHODS,
+        crate::nginx::METHODS,
+        crate::node::METHODS,
+        crate::request::METHODS,
+        crate::response::METHODS,
+        crate::router::METHODS,
+        crate::service::METHODS,
+        crate::service::request::METHODS,
+        crate::service::response::METHODS,
+    ]
+    .into_iter()
+    .flatten()
+    .chain([crate::response::EXIT])
+}
+
+/// Several calls that go out in one write: a tuple of up to sixteen, an array, or a `Vec`.
+///
+/// The replies come as a tuple, an array or a `Vec` of the calls' replies. This is the main lever on speed: a call by
+/// itself costs Kong more than twice what it costs in a batch.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no batch of calls that Kong permits in the phase `{P}`",
+    note = "a batch is a tuple of up to 16 calls, an array or a Vec of one kind of call, each permitted in the phase"
+)]
+pub trait Batch<P: Phase>: sealed::Sealed + Send {
+    /// The replies, in the order of the calls.
+    type Replies: Send;
+
+    /// How many calls there are.
+    #[doc(hidden)]
+    fn count(&self) -> usize;
+
+    /// Queues the call at this place.
+    #[doc(hidden)]
+    fn encode(&self, index: usize, connection: &mut Connection);
+
+    /// Takes `count` replies off the front.
+    #[doc(hidden)]
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error>;
+}
+
+/// Decodes the next reply as that of a call of this type.
+fn take<C: Call>(replies: &mut VecDeque<Bytes>) -> Result<C::Reply, Error> {
+    let reply = replies
+        .pop_front()
+        .expect("a reply was collected for each call");
+    C::decode(reply).map_err(|source| Error::Reply {
+        method: C::METHOD,
+        source,
+    })
+}
+
+macro_rules! tuple {
+    ($($call:ident $index:tt),+) => {
+        impl<$($call: sealed::Sealed),+> sealed::Sealed for ($($call,)+) {}
+
+        impl<P: Phase, $($call: Permitted<P>),+> Batch<P> for ($($call,)+) {
+            type Replies = ($($call::Reply,)+);
+
+            fn count(&self) -> usize {
+                [$($index),+].len()
+            }
+
+            fn encode(&self, index: usize, connection: &mut Connection) {
+                match index {
+                    $($index => connection.call(&self.$index),)+
+                    _ => unreachable!("an index is below the count"),
+                }
+            }
+
+            fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {
+                Ok(($(take::<$call>(replies)?,)+))
+            }
+        }
+    };
+}
+
+tuple!(A 0);
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+tuple!(A 0, B 1, C 2, D 3);
+tuple!(A 0, B 1, C 2, D 3, E 4);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14);
+tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11, M 12, N 13, O 14, Q 15);
+
+impl<C: sealed::Sealed> sealed::Sealed for Vec<C> {}
+
+impl<P: Phase, C: Permitted<P>> Batch<P> for Vec<C> {
+    type Replies = Vec<C::Reply>;
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn encode(&self, index: usize, connection: &mut Connection) {
+        connection.call(&self[index]);
+    }
+
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {
+        self.iter().map(|_| take::<C>(replies)).collect()
+    }
+}
+
+impl<C: sealed::Sealed, const N: usize> sealed::Sealed for [C; N] {}
+
+impl<P: Phase, C: Permitted<P>, const N: usize> Batch<P> for [C; N] {
+    type Replies = [C::Reply; N];
+
+    fn count(&self) -> usize {
+        N
+    }
+
+    fn encode(&self, index: usize, connection: &mut Connection) {
+        connection.call(&self[index]);
+    }
+
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {
+        let decoded: Vec<_> = self
+            .iter()
+            .map(|_| take::<C>(replies))
+            .collect::<Result<_, _>>()?;
+        Ok(decoded
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("as many replies as calls")))
+    }
+}
+
+/// Declares PDK methods. A row reads: documentation, Kong's name, the phases, the constructor, the type of the call with its
+/// arguments on the wire, and the typed reply with the function that reads it.
+macro_rules! calls {
+    ($(
+        $(#[$doc:meta])*
+        $method:literal in [$($phase:ident)*]
+        fn $constructor:ident($($argument:ident: $argument_type:ty),*) -> $call:ident($wire:ty) $arguments:block
+        => $reply:ty, $decode:expr;
+    )*) => {
+        $(
+            #[doc = concat!("`", $method, "`: see [`", stringify!($constructor), "`].")]
+            #[derive(Debug, Clone, PartialEq)]
+            #[must_use = "a call does nothing until it is given to `Kong`"]
+            pub struct $call($wire);
+
+            $(#[$doc])*
+            ///
+            #[doc = concat!("Kong's `", $method, "`, permitted in: ", $("`", stringify!($phase), "` ",)* ".")]
+            pub fn $constructor($($argument: $argument_type),*) -> $call {
+                $call($arguments)
+            }
+
+            impl $crate::call::sealed::Sealed for $call {}
+
+            impl $crate::call::Call for $call {
+                const METHOD: &'static str = $method;
+                type Reply = $reply;
+
+                fn encode(&self, buffer: &mut ::bytes::BytesMut) {
+                    ::prost::Message::encode(&self.0, buffer).expect("a BytesMut grows as needed");
+                }
+
+                fn decode(reply: ::bytes::Bytes) -> Result<Self::Reply, ::prost::DecodeError> {
+                    ::prost::Message::decode(reply).map($decode)
+                }
+            }
+
+            $(impl $crate::call::Permitted<$crate::phase::$phase> for $call {})*
+        )*
+
+        /// This module's part of the method table.
+        pub(crate) const METHODS: &[$crate::call::Method] = &[$(
+            $crate::call::Method {
+                name: $method,
+                phases: &[$($crate::phase::PhaseName::$phase),*],
+            },
+        )*];
+    };
+}
+
+pub(crate) use calls;
