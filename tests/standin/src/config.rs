@@ -19,6 +19,8 @@ pub struct Config {
     pub workers: usize,
     /// `plugins`: the names that a configuration may use; `bundled` stands for the bundled plugins that the stand-in has.
     pub plugins: Vec<String>,
+    /// Bundled plugins that may be configured although the stand-in does not run them: for tests of the Admin API.
+    pub schema_only_plugins: Vec<String>,
     /// `pluginserver_names` with their settings, in order.
     pub plugin_servers: Vec<PluginServer>,
     /// `nginx_http_client_body_buffer_size` in bytes: a longer request body reaches plugins as a path to a file.
@@ -57,6 +59,7 @@ impl Default for Config {
             declarative_config: None,
             workers: 2,
             plugins: vec!["bundled".to_owned()],
+            schema_only_plugins: Vec::new(),
             plugin_servers: Vec::new(),
             client_body_buffer_size: 8 * 1024,
             allow_debug_header: false,

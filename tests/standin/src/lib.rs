@@ -8,17 +8,21 @@
 //! - `proxy`: client connections, the router, the balancer, the upstream.
 //! - `plugins`: the few bundled plugins it has, and Kong's side of the socket to a plugin server.
 //! - [`store`]: the configuration in force, as snapshots that the proxy follows.
-//! - `admin`: the Admin API, which changes it.
+//! - `admin`: the Admin API, which changes it; `schema`: what it may hold; `declarative`: all of it in one document.
 
 pub mod config;
 pub mod store;
 
 mod admin;
+mod clock;
+mod declarative;
 mod node;
 mod plugins;
 mod proxy;
+mod schema;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -29,6 +33,8 @@ use uuid::Uuid;
 pub use config::{Config, Database, PluginServer};
 use node::Node;
 pub use plugins::{DumpError, PluginDump};
+use schema::Registry;
+pub use schema::SchemaError;
 use store::Store;
 
 /// A running gateway. Dropping it stops it at once; [`Standin::shutdown`] lets running requests end.
@@ -54,6 +60,25 @@ pub enum StartError {
     /// A plugin server's `query_cmd` failed.
     #[error(transparent)]
     Dump(#[from] DumpError),
+    /// A plugin server declared a schema that Kong would not take.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The declarative configuration cannot be read.
+    #[error("cannot read the declarative configuration {}", path.display())]
+    Read {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The declarative configuration is faulty.
+    #[error("{}: {reason}", path.display())]
+    Declarative {
+        /// As configured.
+        path: PathBuf,
+        /// What is wrong with it, in Kong's words.
+        reason: String,
+    },
 }
 
 impl Standin {
@@ -63,11 +88,22 @@ impl Standin {
         for server in &config.plugin_servers {
             external_plugins.push(PluginDump::query(server).await?);
         }
+        let registry = registry(&config, &external_plugins)?;
+        let store = Store::new();
+        if let Some(path) = config.declarative_config.clone() {
+            let text = match tokio::fs::read_to_string(&path).await {
+                Ok(text) => text,
+                Err(source) => return Err(StartError::Read { path, source }),
+            };
+            declarative::load(&text, &registry, &store)
+                .map_err(|reason| StartError::Declarative { path, reason })?;
+        }
         let node = Node {
             id: Uuid::new_v4(),
             config: Arc::new(config),
             external_plugins: external_plugins.into(),
-            store: Store::new(),
+            registry: Arc::new(registry),
+            store,
         };
         let (proxy, proxy_addr) = listen(node.config.proxy_listen).await?;
         let (admin, admin_addr) = listen(node.config.admin_listen).await?;
@@ -98,6 +134,21 @@ impl Standin {
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// The schemas of what a configuration may use: the plugins that `plugins` names, and those that are only checked.
+fn registry(config: &Config, external: &[PluginDump]) -> Result<Registry, SchemaError> {
+    let named = |name: &str| config.plugins.iter().any(|plugin| plugin == name);
+    let bundled = schema::RUNNABLE_PLUGINS
+        .into_iter()
+        .filter(|plugin| named("bundled") || named(plugin));
+    let enabled: Vec<String> = bundled
+        .map(str::to_owned)
+        .chain(config.schema_only_plugins.iter().cloned())
+        .collect();
+    let external = external.iter().filter(|plugin| named(&plugin.name));
+    let external = external.map(|plugin| (plugin.name.as_str(), &plugin.schema));
+    Registry::new(&enabled, external)
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::plugins::PluginDump;
+use crate::schema::Registry;
 use crate::store::Store;
 
 /// A handle on one running gateway; clones are cheap.
@@ -17,6 +18,8 @@ pub(crate) struct Node {
     pub(crate) config: Arc<Config>,
     /// What its plugin servers declared at start.
     pub(crate) external_plugins: Arc<[PluginDump]>,
+    /// What entities and plugin configurations may hold.
+    pub(crate) registry: Arc<Registry>,
     /// The configuration in force.
     pub(crate) store: Store,
 }

@@ -1,0 +1,72 @@
+//! A document taken apart: every entity by itself, knowing what it was nested in.
+
+use serde_json::{Map, Value, json};
+
+use super::ids::{self, Parent};
+use crate::schema::{Registry, Schema};
+
+/// An entity of the document and those nested in it.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    pub(super) schema: &'a Schema,
+    /// Its own members; none if something else stands in its place.
+    pub(super) item: Option<Map<String, Value>>,
+    /// By kind; none where something else than a list stands.
+    pub(super) children: Vec<(&'a Schema, Option<Vec<Node<'a>>>)>,
+    /// A field that names a parent although the entity is nested in one.
+    pub(super) second_parent: Option<&'a str>,
+}
+
+impl<'a> Node<'a> {
+    /// Takes one entity apart. `parent` is what it is nested in: the field that refers to it, its id.
+    pub(super) fn new(
+        registry: &'a Registry,
+        schema: &'a Schema,
+        value: Value,
+        parent: Option<(&'a str, &str)>,
+    ) -> Self {
+        let Value::Object(mut item) = value else {
+            return Self { schema, item: None, children: Vec::new(), second_parent: None };
+        };
+        item.shift_remove("_comment");
+        item.shift_remove("_ignore");
+        if !item.contains_key("id") {
+            let id = ids::generate(schema, &item, parent.map(|(field, id)| Parent { field, id }));
+            item.insert("id".to_owned(), id.to_string().into());
+        }
+        let id = item["id"].as_str().unwrap_or_default().to_owned();
+        let mut children = Vec::new();
+        for (child, field) in registry.children(&schema.name) {
+            let own_field = schema.fields.get(&child.name).is_some_and(|field| !field.transient);
+            if own_field || !item.contains_key(&child.name) {
+                continue;
+            }
+            let nested = match item.shift_remove(&child.name) {
+                Some(Value::Array(items)) => {
+                    Some(items.into_iter().map(|value| Node::new(registry, child, value, Some((field, &id)))).collect())
+                }
+                _ => None,
+            };
+            children.push((child, nested));
+        }
+        let mut second_parent = None;
+        if let Some((field, id)) = parent {
+            if item.get(field).is_none_or(Value::is_null) {
+                item.insert(field.to_owned(), json!({"id": id}));
+            } else {
+                second_parent = Some(field);
+            }
+        }
+        Self { schema, item: Some(item), children, second_parent }
+    }
+
+    /// Visits the entity, then those nested in it, each with its place in its list.
+    pub(super) fn visit(&self, index: usize, visitor: &mut impl FnMut(&'a Schema, &Map<String, Value>, usize)) {
+        if let Some(item) = &self.item {
+            visitor(self.schema, item, index);
+        }
+        for (index, child) in self.children.iter().filter_map(|(_, nodes)| nodes.as_ref()).flat_map(|nodes| nodes.iter().enumerate()) {
+            child.visit(index, visitor);
+        }
+    }
+}
