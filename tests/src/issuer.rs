@@ -67,7 +67,7 @@ impl Issuer {
             .run(&[
                 "token",
                 "mint",
-                "--key",
+                "--key-file",
                 &key,
                 "--algorithm",
                 "RS256",
