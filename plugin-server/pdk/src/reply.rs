@@ -146,14 +146,26 @@ impl std::fmt::Debug for Query {
     }
 }
 
+/// Headers that carry credentials: their values stay out of logs.
+const SECRET: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "apikey",
+    "x-api-key",
+];
+
 fn debug_pairs(map: &wire::Struct, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
     f.debug_map()
         .entries(pairs(map).map(|(name, value)| {
+            let name = String::from_utf8_lossy(name);
             let value = match value {
-                QueryArgument::Flag => None,
-                QueryArgument::Text(text) => Some(String::from_utf8_lossy(text)),
+                _ if SECRET.contains(&&*name) => "[redacted]".into(),
+                QueryArgument::Flag => "[flag]".into(),
+                QueryArgument::Text(text) => String::from_utf8_lossy(text),
             };
-            (String::from_utf8_lossy(name), value)
+            (name, value)
         }))
         .finish()
 }
