@@ -9,6 +9,69 @@
 //! there; the golden test holds this table against them). For `rewrite`, `certificate` and `preread`, Kong's phase checks,
 //! minus the calls that need something which the phase lacks: nginx variables while the certificate is chosen, the
 //! balancer's data before routing, an HTTP request in a TCP stream.
+//!
+//! # What does not compile
+//!
+//! A getter of the answer before there is one:
+//!
+//! ```compile_fail,E0277
+//! # use kong_pdk::{Kong, phase, response};
+//! async fn access(kong: &mut Kong<phase::Access>) {
+//!     let _ = kong.call(response::get_status()).await;
+//! }
+//! ```
+//!
+//! A batch of which one call is not permitted:
+//!
+//! ```compile_fail,E0277
+//! # use kong_pdk::{Kong, phase, request, response};
+//! async fn log(kong: &mut Kong<phase::Log>) {
+//!     let _ = kong.batch((response::get_status(), request::get_method())).await;
+//! }
+//! ```
+//!
+//! A change to the upstream's request when it is long sent:
+//!
+//! ```compile_fail,E0277
+//! # use kong_pdk::{Kong, phase, service};
+//! fn response(kong: &mut Kong<phase::Response>) {
+//!     kong.defer(service::request::set_header("x-late", "1"));
+//! }
+//! ```
+//!
+//! A getter whose reply nobody would see:
+//!
+//! ```compile_fail,E0271
+//! # use kong_pdk::{Kong, phase, request};
+//! fn access(kong: &mut Kong<phase::Access>) {
+//!     kong.defer(request::get_method());
+//! }
+//! ```
+//!
+//! Anything after an exit, since an exit is returned and not called:
+//!
+//! ```compile_fail,E0277
+//! # use kong_pdk::{Exit, Kong, argument::Status, phase};
+//! async fn access(kong: &mut Kong<phase::Access>) {
+//!     let _ = kong.call(Exit::new(Status::OK)).await;
+//! }
+//! ```
+//!
+//! The same calls where they are permitted:
+//!
+//! ```
+//! # use kong_pdk::{Error, Kong, phase, request, response, service};
+//! async fn access(kong: &mut Kong<phase::Access>) -> Result<(), Error> {
+//!     kong.call(request::get_method()).await?;
+//!     kong.defer(service::request::set_header("x-early", "1"));
+//!     Ok(())
+//! }
+//!
+//! async fn log(kong: &mut Kong<phase::Log>) -> Result<(), Error> {
+//!     kong.batch((response::get_status(), request::get_header("x-request"))).await?;
+//!     Ok(())
+//! }
+//! ```
 
 use std::collections::VecDeque;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kong_pdk::PluginConfig;
-use kong_pdk::schema::{ConfigType, PluginConfig as _, Schema};
+use kong_pdk::schema::{ConfigType, Schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

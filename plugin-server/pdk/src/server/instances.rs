@@ -290,3 +290,121 @@ impl StormGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugin::{Access, Plugin};
+    use crate::server::hosted::HostedPlugin;
+    use crate::{Flow, HandlerError, Kong, PluginConfig, phase};
+
+    #[derive(serde::Deserialize, PluginConfig)]
+    struct Config {
+        number: Option<u32>,
+    }
+
+    struct Numbered;
+
+    impl Plugin for Numbered {
+        const NAME: &'static str = "numbered";
+        const VERSION: &'static str = "1.0.0";
+        const PRIORITY: i32 = 1;
+        type Config = Config;
+        type Instance = Option<u32>;
+
+        fn configure(&self, config: Config) -> Result<Option<u32>, ConfigError> {
+            Ok(config.number)
+        }
+    }
+
+    impl Access for Numbered {
+        async fn access(
+            &self,
+            _: &Option<u32>,
+            _: &mut Kong<phase::Access>,
+        ) -> Result<Flow, HandlerError> {
+            Ok(Flow::Continue)
+        }
+    }
+
+    fn start(instances: &Instances, config: &Value) -> i32 {
+        let plugin = HostedPlugin::new(crate::registration!(Numbered));
+        instances.start(0, &plugin, config.to_string().as_bytes(), 0)
+    }
+
+    const LONG: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn a_hundred_pushes_leave_nothing_behind() {
+        let instances = Instances::new(LONG, 1000);
+        let mut last = start(&instances, &json!({ "number": 0 }));
+        for number in 1..100 {
+            let next = start(&instances, &json!({ "number": number, "__seq__": number }));
+            instances.close(last);
+            last = next;
+        }
+        assert_eq!(instances.sizes(), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_order_of_keys_and_kongs_own_keys_do_not_matter() {
+        let instances = Instances::new(LONG, 1000);
+        for config in [
+            json!({ "number": 1, "__seq__": 1, "route_id": "a" }),
+            json!({ "service_id": "b", "__plugin_id": "p", "number": 1 }),
+        ] {
+            start(&instances, &config);
+        }
+        assert_eq!(instances.sizes(), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_instances_are_collected_and_used_ones_kept() {
+        let instances = Instances::new(LONG, 1000);
+        let used = start(&instances, &json!({ "number": 1 }));
+        let idle = start(&instances, &json!({ "number": 2 }));
+        tokio::time::advance(LONG / 2).await;
+        assert!(instances.get(used).is_some());
+        tokio::time::advance(LONG / 2).await;
+        assert_eq!(instances.collect_idle(), 1);
+        assert!(instances.get(idle).is_none());
+        assert!(instances.get(used).is_some());
+        assert_eq!(instances.sizes(), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_instance_makes_room() {
+        let instances = Instances::new(LONG, 2);
+        let first = start(&instances, &json!({}));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = start(&instances, &json!({}));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(instances.get(first).is_some());
+        start(&instances, &json!([]));
+        assert!(instances.get(second).is_none());
+        assert_eq!(instances.sizes(), (2, 1));
+    }
+
+    #[test]
+    fn ids_wrap_to_one() {
+        let mut table = Table {
+            last_id: i32::MAX - 1,
+            ..Table::default()
+        };
+        assert_eq!(table.fresh_id(), i32::MAX);
+        assert_eq!(table.fresh_id(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_unknown_instances_is_slowed_down() {
+        let guard = StormGuard::default();
+        for _ in 0..StormGuard::FREE {
+            assert_eq!(guard.delay(), Duration::ZERO);
+        }
+        assert_eq!(guard.delay(), StormGuard::DELAY);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(guard.delay(), Duration::ZERO);
+    }
+}
