@@ -21,7 +21,11 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(status: u16, body: impl Into<Value>) -> Self {
-        Self { status, body: Some(body.into()), allow: None }
+        Self {
+            status,
+            body: Some(body.into()),
+            allow: None,
+        }
     }
 
     pub(super) fn message(status: u16, message: impl Into<String>) -> Self {
@@ -29,7 +33,11 @@ impl Answer {
     }
 
     pub(super) fn empty(status: u16) -> Self {
-        Self { status, body: None, allow: None }
+        Self {
+            status,
+            body: None,
+            allow: None,
+        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -42,7 +50,10 @@ impl Answer {
 
     /// To OPTIONS: which methods there are.
     pub(super) fn options(methods: &[&str]) -> Self {
-        Self { allow: Some(methods.join(", ")), ..Self::empty(204) }
+        Self {
+            allow: Some(methods.join(", ")),
+            ..Self::empty(204)
+        }
     }
 }
 
@@ -70,18 +81,27 @@ impl From<Error> for Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let body = self.body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let body = self
+            .body
+            .map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         if self.status != 204 {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
         }
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         if let Ok(server) = HeaderValue::from_str(&format!("kong/{VERSION}")) {
             headers.insert(SERVER, server);
         }
-        if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+        if let Some(allow) = self
+            .allow
+            .and_then(|allow| HeaderValue::from_str(&allow).ok())
+        {
             headers.insert(ALLOW, allow);
         }
         response

@@ -16,7 +16,8 @@ impl Admin {
     /// `/config`
     pub(super) fn configuration(&self, call: &Call) -> Outcome {
         if self.node.config.database != Database::Off {
-            let message = "this endpoint is only available when Kong is configured to not use a database";
+            let message =
+                "this endpoint is only available when Kong is configured to not use a database";
             return Err(Answer::message(400, message));
         }
         if call.method == Method::POST {
@@ -52,7 +53,11 @@ impl Admin {
             document
         };
         let registry = self.dao.registry();
-        match declarative::read(registry, document.members.clone(), Timestamp(clock::now_milliseconds())) {
+        match declarative::read(
+            registry,
+            document.members.clone(),
+            Timestamp(clock::now_milliseconds()),
+        ) {
             Ok(entities) => {
                 let shown = by_kind(&entities);
                 self.node.store.replace(entities, document.hash);
@@ -64,7 +69,9 @@ impl Admin {
             }
             Err(Fault::Faulty(mut errors)) if flatten => {
                 let list = declarative::flattened(registry, &document.members, &mut errors);
-                Err(Error::declarative(errors).with("flattened_errors", list).into())
+                Err(Error::declarative(errors)
+                    .with("flattened_errors", list)
+                    .into())
             }
             Err(Fault::Faulty(errors)) => Err(Error::declarative(errors).into()),
         }
@@ -73,7 +80,9 @@ impl Admin {
 
 fn is_true(value: &Value) -> bool {
     match value {
-        Value::String(text) => ["true", "1", "on", "yes"].contains(&text.to_ascii_lowercase().as_str()),
+        Value::String(text) => {
+            ["true", "1", "on", "yes"].contains(&text.to_ascii_lowercase().as_str())
+        }
         Value::Bool(value) => *value,
         number => number == 1,
     }

@@ -26,11 +26,25 @@ pub(super) enum Endpoint<'a> {
     /// `/services/:key/routes/:child`
     Child(Child<'a>, &'a str),
     /// `/routes/:key/service`: the entity that a field refers to.
-    Referred { schema: &'a Schema, key: &'a str, field: &'a str, kind: &'a str },
+    Referred {
+        schema: &'a Schema,
+        key: &'a str,
+        field: &'a str,
+        kind: &'a str,
+    },
     /// `/upstreams/:key/targets`; `raw` is its `/all`.
-    Targets { upstream: &'a str, raw: bool },
-    Target { upstream: &'a str, target: &'a str },
-    TargetHealth { upstream: &'a str, target: &'a str },
+    Targets {
+        upstream: &'a str,
+        raw: bool,
+    },
+    Target {
+        upstream: &'a str,
+        target: &'a str,
+    },
+    TargetHealth {
+        upstream: &'a str,
+        target: &'a str,
+    },
     UpstreamHealth(&'a str),
 }
 
@@ -61,16 +75,35 @@ impl<'a> Endpoint<'a> {
             ["schemas", "plugins", name] => Self::PluginSchema(name),
             ["schemas", "vaults", name] => Self::VaultSchema(name),
             ["upstreams", upstream, "health"] => Self::UpstreamHealth(upstream),
-            ["upstreams", upstream, "targets"] => Self::Targets { upstream, raw: false },
-            ["upstreams", upstream, "targets", "all"] => Self::Targets { upstream, raw: true },
+            ["upstreams", upstream, "targets"] => Self::Targets {
+                upstream,
+                raw: false,
+            },
+            ["upstreams", upstream, "targets", "all"] => Self::Targets {
+                upstream,
+                raw: true,
+            },
             ["upstreams", upstream, "targets", target] => Self::Target { upstream, target },
-            ["upstreams", upstream, "targets", target, "healthy" | "unhealthy"]
-            | ["upstreams", upstream, "targets", target, _, "healthy" | "unhealthy"] => {
-                Self::TargetHealth { upstream, target }
-            }
+            [
+                "upstreams",
+                upstream,
+                "targets",
+                target,
+                "healthy" | "unhealthy",
+            ]
+            | [
+                "upstreams",
+                upstream,
+                "targets",
+                target,
+                _,
+                "healthy" | "unhealthy",
+            ] => Self::TargetHealth { upstream, target },
             ["targets", ..] | ["snis", _, "certificate"] => return None,
             [collection, rest @ ..] => {
-                let schema = registry.kinds().find(|schema| schema.collection_path() == *collection)?;
+                let schema = registry
+                    .kinds()
+                    .find(|schema| schema.collection_path() == *collection)?;
                 Self::of_entities(registry, schema, rest)?
             }
         })
@@ -80,13 +113,23 @@ impl<'a> Endpoint<'a> {
         let child = |key, nested: &str| {
             let mut children = registry.children(&schema.name);
             let (child, field) = children.find(|(child, _)| child.nested_path() == nested)?;
-            Some(Child { parent: schema, key, schema: child, field })
+            Some(Child {
+                parent: schema,
+                key,
+                schema: child,
+                field,
+            })
         };
         Some(match rest {
             [] => Self::Collection(schema),
             [key] => Self::Entity(schema, key),
             [key, nested] => match schema.foreign_fields().find(|(field, ..)| field == nested) {
-                Some((field, _, kind)) => Self::Referred { schema, key, field, kind },
+                Some((field, _, kind)) => Self::Referred {
+                    schema,
+                    key,
+                    field,
+                    kind,
+                },
                 None => Self::Children(child(key, nested)?),
             },
             [key, nested, child_key] => Self::Child(child(key, nested)?, child_key),
@@ -97,9 +140,10 @@ impl<'a> Endpoint<'a> {
     /// The methods that it has, in alphabetical order.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self {
-            Self::Collection(_) | Self::Children(_) | Self::Targets { raw: false, .. } | Self::Config => {
-                &["GET", "HEAD", "OPTIONS", "POST"]
-            }
+            Self::Collection(_)
+            | Self::Children(_)
+            | Self::Targets { raw: false, .. }
+            | Self::Config => &["GET", "HEAD", "OPTIONS", "POST"],
             Self::Entity(..) | Self::Child(..) | Self::Referred { .. } | Self::Target { .. } => {
                 &["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"]
             }

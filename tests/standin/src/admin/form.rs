@@ -29,11 +29,13 @@ pub(super) fn decode(body: &[u8]) -> Map<String, Value> {
 fn steps(key: &str) -> Vec<Step<'_>> {
     key.split('.')
         .flat_map(|part| part.split('[').enumerate())
-        .map(|(position, part)| match (position, part.trim_end_matches(']')) {
-            (0, name) => Step::Member(name),
-            (_, "") => Step::Next,
-            (_, inner) => inner.parse().map_or(Step::Member(inner), Step::Index),
-        })
+        .map(
+            |(position, part)| match (position, part.trim_end_matches(']')) {
+                (0, name) => Step::Member(name),
+                (_, "") => Step::Next,
+                (_, inner) => inner.parse().map_or(Step::Member(inner), Step::Index),
+            },
+        )
         .collect()
 }
 
@@ -102,12 +104,16 @@ fn infer_value(field: &Field, value: &mut Value) {
                 *value = Value::Array(vec![value.take()]);
             }
             if let (Value::Array(items), Some(elements)) = (value, &field.elements) {
-                items.iter_mut().for_each(|item| infer_value(elements, item));
+                items
+                    .iter_mut()
+                    .for_each(|item| infer_value(elements, item));
             }
         }
         Kind::Map => {
             if let (Value::Object(members), Some(values)) = (value, &field.values) {
-                members.values_mut().for_each(|member| infer_value(values, member));
+                members
+                    .values_mut()
+                    .for_each(|member| infer_value(values, member));
             }
         }
         Kind::Record => {
@@ -120,7 +126,10 @@ fn infer_value(field: &Field, value: &mut Value) {
 }
 
 fn number(text: &str) -> Option<Value> {
-    text.parse::<i64>().map(Value::from).ok().or_else(|| text.parse::<f64>().ok().map(Value::from))
+    text.parse::<i64>()
+        .map(Value::from)
+        .ok()
+        .or_else(|| text.parse::<f64>().ok().map(Value::from))
 }
 
 #[cfg(test)]
@@ -131,7 +140,9 @@ mod tests {
 
     #[test]
     fn keys_nest() {
-        let decoded = decode(b"name=x&config.minute=5&tags[]=a&tags[]=b&paths[1]=/a&hosts=a&hosts=b&service[id]=1");
+        let decoded = decode(
+            b"name=x&config.minute=5&tags[]=a&tags[]=b&paths[1]=/a&hosts=a&hosts=b&service[id]=1",
+        );
         let expected = json!({
             "name": "x", "config": {"minute": "5"}, "tags": ["a", "b"], "paths": ["/a"], "hosts": ["a", "b"],
             "service": {"id": "1"},

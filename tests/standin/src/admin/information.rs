@@ -24,7 +24,12 @@ impl Admin {
             .collect();
         let mut in_use: Vec<Value> = Vec::new();
         for plugin in self.dao.snapshot().all("plugins") {
-            in_use.extend(plugin.get("name").filter(|name| !in_use.contains(name)).cloned());
+            in_use.extend(
+                plugin
+                    .get("name")
+                    .filter(|name| !in_use.contains(name))
+                    .cloned(),
+            );
         }
         Answer::json(
             200,
@@ -64,7 +69,8 @@ impl Admin {
         });
         match self.node.config.database {
             Database::Off => {
-                status["configuration_hash"] = self.dao.snapshot().configuration_hash.as_str().into();
+                status["configuration_hash"] =
+                    self.dao.snapshot().configuration_hash.as_str().into();
             }
             Database::Memory => status["database"] = json!({"reachable": true}),
         }
@@ -73,7 +79,12 @@ impl Admin {
 
     /// `/plugins/enabled`
     pub(super) fn enabled_plugins(&self) -> Answer {
-        let names: Vec<&str> = self.dao.registry().plugins().map(|plugin| plugin.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .dao
+            .registry()
+            .plugins()
+            .map(|plugin| plugin.name.as_str())
+            .collect();
         Answer::json(200, json!({"enabled_plugins": names}))
     }
 }

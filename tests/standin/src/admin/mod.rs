@@ -46,9 +46,16 @@ struct Admin {
 pub(crate) async fn serve(listener: TcpListener, node: Node, shutdown: CancellationToken) {
     let writable = node.config.database == Database::Memory;
     let dao = Dao::new(Arc::clone(&node.registry), node.store.clone(), writable);
-    let admin = Arc::new(Admin { node, dao, requests: AtomicU64::new(0) });
+    let admin = Arc::new(Admin {
+        node,
+        dao,
+        requests: AtomicU64::new(0),
+    });
     let router = Router::new().fallback(handle).with_state(admin);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await {
+    if let Err(error) = axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+    {
         tracing::error!(%error, "the Admin API stopped");
     }
 }
@@ -70,7 +77,9 @@ type Outcome = Result<Answer, Answer>;
 impl Admin {
     fn answer(&self, call: &Call) -> Outcome {
         let registry = self.dao.registry();
-        let Some(endpoint) = Endpoint::find(registry, &call.segments) else { return Err(Answer::not_found()) };
+        let Some(endpoint) = Endpoint::find(registry, &call.segments) else {
+            return Err(Answer::not_found());
+        };
         if !endpoint.methods().contains(&call.method.as_str()) {
             return Err(Answer::method_not_allowed());
         }
@@ -93,9 +102,12 @@ impl Admin {
             Endpoint::Entity(schema, key) => self.entity(schema, key, call),
             Endpoint::Children(child) => self.children(child, call),
             Endpoint::Child(child, key) => self.child(child, key, call),
-            Endpoint::Referred { schema, key, field, kind } => {
-                self.referred(schema, key, (field, registry.known(kind)), call)
-            }
+            Endpoint::Referred {
+                schema,
+                key,
+                field,
+                kind,
+            } => self.referred(schema, key, (field, registry.known(kind)), call),
             Endpoint::Targets { upstream, raw } => self.targets(upstream, raw, call),
             Endpoint::Target { upstream, target } => self.target(upstream, target, call),
             Endpoint::TargetHealth { upstream, target } => self.set_target_health(upstream, target),

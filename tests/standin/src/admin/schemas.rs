@@ -22,8 +22,13 @@ impl Admin {
 
     /// `/plugins/schema/:name`
     pub(super) fn plugin_config_schema(&self, name: &str) -> Outcome {
-        let fields = self.plugin(name)?.public["fields"].as_array().cloned().unwrap_or_default();
-        let config = fields.into_iter().find_map(|mut field| Some(field.get_mut("config")?.take()));
+        let fields = self.plugin(name)?.public["fields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let config = fields
+            .into_iter()
+            .find_map(|mut field| Some(field.get_mut("config")?.take()));
         Ok(Answer::json(200, config.unwrap_or_default()))
     }
 
@@ -31,7 +36,15 @@ impl Admin {
     pub(super) fn vault_schema(&self, name: &str) -> Outcome {
         let vaults = self.dao.registry().known("vaults");
         let unknown = || Answer::message(404, format!("No vault named '{name}'"));
-        Ok(Answer::json(200, vaults.subschemas.get(name).ok_or_else(unknown)?.public.clone()))
+        Ok(Answer::json(
+            200,
+            vaults
+                .subschemas
+                .get(name)
+                .ok_or_else(unknown)?
+                .public
+                .clone(),
+        ))
     }
 
     /// `/schemas/:kind/validate`
@@ -42,15 +55,26 @@ impl Admin {
             .fill(call.entity(schema), Operation::Insert, now)
             .and_then(|entity| schema.validate(&entity, Completeness::Whole, now))
             .map_err(Error::schema_violation)?;
-        Ok(Answer::json(200, json!({"message": "schema validation successful"})))
+        Ok(Answer::json(
+            200,
+            json!({"message": "schema validation successful"}),
+        ))
     }
 
     fn kind(&self, name: &str) -> Result<&Schema, Answer> {
-        self.dao.registry().kind(name).ok_or_else(|| Answer::message(404, format!("No entity named '{name}'")))
+        self.dao
+            .registry()
+            .kind(name)
+            .ok_or_else(|| Answer::message(404, format!("No entity named '{name}'")))
     }
 
     fn plugin(&self, name: &str) -> Result<&Schema, Answer> {
         let unknown = || Answer::message(404, format!("No plugin named '{name}'"));
-        self.dao.registry().known("plugins").subschemas.get(name).ok_or_else(unknown)
+        self.dao
+            .registry()
+            .known("plugins")
+            .subschemas
+            .get(name)
+            .ok_or_else(unknown)
     }
 }

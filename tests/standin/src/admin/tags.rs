@@ -20,7 +20,12 @@ impl Filter {
 
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let invalid = |fault| Err(Error::invalid_option("tags", fault));
-        let split = |separator| text.split(separator).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+        let split = |separator| {
+            text.split(separator)
+                .filter(|tag| !tag.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
         let filter = match (text.contains(','), text.contains('/')) {
             _ if text.is_empty() => return invalid("cannot be null"),
             (true, true) => return invalid("invalid filter syntax"),
@@ -55,12 +60,25 @@ impl Admin {
             .collect();
         tagged.sort_by_key(|(_, entity, tag)| (id_of(entity), *tag));
         let rows = tagged.into_iter().map(|(kind, entity, tag)| {
-            json!({"entity_name": kind, "entity_id": id_of(entity), "tag": tag}).as_object().cloned().unwrap_or_default()
+            json!({"entity_name": kind, "entity_id": id_of(entity), "tag": tag})
+                .as_object()
+                .cloned()
+                .unwrap_or_default()
         });
         let page = call.page().by_position(rows.map(Into::into).collect())?;
-        let path = only.map_or_else(|| "/tags".to_owned(), |tag| format!("/tags/{}", encode(tag)));
-        let data: Vec<Value> = page.entities.iter().map(|row| Map::clone(row).into()).collect();
-        let next = page.offset.as_ref().map(|offset| format!("{path}?offset={offset}"));
+        let path = only.map_or_else(
+            || "/tags".to_owned(),
+            |tag| format!("/tags/{}", encode(tag)),
+        );
+        let data: Vec<Value> = page
+            .entities
+            .iter()
+            .map(|row| Map::clone(row).into())
+            .collect();
+        let next = page
+            .offset
+            .as_ref()
+            .map(|offset| format!("{path}?offset={offset}"));
         let mut body = json!({"data": data, "next": next});
         if let Some(offset) = page.offset {
             body["offset"] = offset.into();
@@ -70,5 +88,10 @@ impl Admin {
 }
 
 fn tags_of(entity: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    entity.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    entity
+        .get("tags")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }

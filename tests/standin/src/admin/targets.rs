@@ -22,13 +22,17 @@ impl Admin {
             return Ok(Answer::json(201, entity.as_ref().clone()));
         }
         let page = if raw {
-            self.dao.page(schema, &call.page(), |target| refers_to(target, "upstream", &parent))?
+            self.dao.page(schema, &call.page(), |target| {
+                refers_to(target, "upstream", &parent)
+            })?
         } else {
             call.page().by_position(self.newest_first(&parent))?
         };
         let all = if raw { "/all" } else { "" };
         let path = format!("/upstreams/{}/targets{all}", encode(upstream));
-        Ok(self.list(schema, &page, |offset| format!("{path}?offset={}", encode(offset))))
+        Ok(self.list(schema, &page, |offset| {
+            format!("{path}?offset={}", encode(offset))
+        }))
     }
 
     /// `/upstreams/:upstream/targets/:target`: PUT changes what exists, as PATCH does.
@@ -53,17 +57,30 @@ impl Admin {
     pub(super) fn set_target_health(&self, upstream: &str, target: &str) -> Outcome {
         self.find_target(upstream, target)?;
         let parent = self.upstream(upstream)?;
-        let name = parent.get("name").and_then(Value::as_str).unwrap_or(upstream);
-        Err(Answer::message(400, format!("Upstream {name} has no balancer")))
+        let name = parent
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or(upstream);
+        Err(Answer::message(
+            400,
+            format!("Upstream {name} has no balancer"),
+        ))
     }
 
     /// `/upstreams/:upstream/health`: the targets, without a word about their health.
     pub(super) fn upstream_health(&self, upstream: &str, call: &Call) -> Outcome {
         let parent = self.upstream(upstream)?;
         let page = call.page().by_position(self.newest_first(&parent))?;
-        let data: Vec<Value> = page.entities.iter().map(|target| target.as_ref().clone().into()).collect();
+        let data: Vec<Value> = page
+            .entities
+            .iter()
+            .map(|target| target.as_ref().clone().into())
+            .collect();
         let path = format!("/upstreams/{}/health", encode(upstream));
-        let next = page.offset.as_ref().map(|offset| format!("{path}?offset={offset}"));
+        let next = page
+            .offset
+            .as_ref()
+            .map(|offset| format!("{path}?offset={offset}"));
         let mut body = json!({"data": data, "next": next, "node_id": self.node.id.to_string()});
         if let Some(offset) = page.offset {
             body["offset"] = offset.into();
@@ -75,14 +92,22 @@ impl Admin {
         self.parent(self.dao.registry().known("upstreams"), key)
     }
 
+    /// Of targets made in the same millisecond, the one made last is the newest.
     fn newest_first(&self, upstream: &Entity) -> Vec<Entity> {
         let snapshot = self.dao.snapshot();
-        let mut targets: Vec<Entity> =
-            snapshot.all("targets").filter(|target| refers_to(target, "upstream", upstream)).cloned().collect();
-        let created = |target: &Entity| target.get("created_at").and_then(Value::as_f64).unwrap_or_default();
-        targets.sort_by(|one, other| {
-            created(other).total_cmp(&created(one)).then_with(|| id_of(other).cmp(id_of(one)))
-        });
+        let mut targets: Vec<Entity> = snapshot
+            .all("targets")
+            .filter(|target| refers_to(target, "upstream", upstream))
+            .cloned()
+            .collect();
+        targets.reverse();
+        let created = |target: &Entity| {
+            target
+                .get("created_at")
+                .and_then(Value::as_f64)
+                .unwrap_or_default()
+        };
+        targets.sort_by(|one, other| created(other).total_cmp(&created(one)));
         targets
     }
 

@@ -42,18 +42,29 @@ pub(crate) fn read(
     let mut lists: Vec<(&Schema, Vec<Node<'_>>)> = Vec::new();
     for (name, value) in members {
         match (registry.kind(&name), value) {
-            (None, _) if ["_format_version", "_transform", "_comment", "_ignore"].contains(&name.as_str()) => {}
+            (None, _)
+                if ["_format_version", "_transform", "_comment", "_ignore"]
+                    .contains(&name.as_str()) => {}
             (None, _) => drop(errors.insert(name, "unknown field".into())),
             (Some(_), Value::Null) => {}
             (Some(schema), Value::Array(items)) => {
-                let nodes = items.into_iter().map(|value| Node::new(registry, schema, value, None)).collect();
+                let nodes = items
+                    .into_iter()
+                    .map(|value| Node::new(registry, schema, value, None))
+                    .collect();
                 lists.push((schema, nodes));
             }
             (Some(_), _) => drop(errors.insert(name, "expected an array".into())),
         }
     }
     let names = Names::of(&lists);
-    let mut checker = Checker { now, transform, names, entities: Vec::new(), dangling: Vec::new() };
+    let mut checker = Checker {
+        now,
+        transform,
+        names,
+        entities: Vec::new(),
+        dangling: Vec::new(),
+    };
     for (schema, nodes) in lists {
         if let Some(faults) = checker.list(nodes) {
             errors.insert(schema.name.clone(), faults);
@@ -70,7 +81,9 @@ fn format_version(value: Option<&Value>) -> Option<&'static str> {
         None | Some(Value::Null) => Some("required field missing"),
         Some(Value::String(version)) => match version.as_str() {
             "3.0" => None,
-            "1.1" | "2.1" => Some("the stand-in gateway reads format 3.0 only; a real Kong reads 1.1 and 2.1 too"),
+            "1.1" | "2.1" => Some(
+                "the stand-in gateway reads format 3.0 only; a real Kong reads 1.1 and 2.1 too",
+            ),
             _ => Some("expected one of: 1.1, 2.1, 3.0"),
         },
         Some(_) => Some("expected a string"),
@@ -91,11 +104,21 @@ struct Places(BTreeMap<String, (BTreeMap<usize, Value>, Map<String, Value>)>);
 
 impl Places {
     fn at_index(&mut self, kind: &str, index: usize, fault: Value) {
-        self.0.entry(kind.to_owned()).or_default().0.insert(index, fault);
+        self.0
+            .entry(kind.to_owned())
+            .or_default()
+            .0
+            .insert(index, fault);
     }
 
     fn at_name(&mut self, kind: &str, name: &str, fault: String) {
-        let faults = self.0.entry(kind.to_owned()).or_default().1.entry(name).or_insert_with(|| json!([]));
+        let faults = self
+            .0
+            .entry(kind.to_owned())
+            .or_default()
+            .1
+            .entry(name)
+            .or_insert_with(|| json!([]));
         if let Value::Array(faults) = faults {
             faults.push(fault.into());
         }
@@ -106,10 +129,17 @@ impl Places {
             if by_name.is_empty() {
                 return list_of(by_index).unwrap_or_default();
             }
-            by_name.extend(by_index.into_iter().map(|(index, fault)| ((index + 1).to_string(), fault)));
+            by_name.extend(
+                by_index
+                    .into_iter()
+                    .map(|(index, fault)| ((index + 1).to_string(), fault)),
+            );
             by_name.into()
         };
-        self.0.into_iter().map(|(kind, places)| (kind, merge(places))).collect()
+        self.0
+            .into_iter()
+            .map(|(kind, places)| (kind, merge(places)))
+            .collect()
     }
 }
 
@@ -171,14 +201,24 @@ struct Checker {
 impl Checker {
     /// Checks a list; its faults stand at their entities' places.
     fn list(&mut self, nodes: Vec<Node<'_>>) -> Option<Value> {
-        let faults: BTreeMap<usize, Value> =
-            nodes.into_iter().enumerate().filter_map(|(index, node)| Some((index, self.entity(node)?))).collect();
+        let faults: BTreeMap<usize, Value> = nodes
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, node)| Some((index, self.entity(node)?)))
+            .collect();
         list_of(faults)
     }
 
     fn entity(&mut self, node: Node<'_>) -> Option<Value> {
-        let Node { schema, item, children, second_parent } = node;
-        let Some(mut item) = item else { return Some("expected a record".into()) };
+        let Node {
+            schema,
+            item,
+            children,
+            second_parent,
+        } = node;
+        let Some(mut item) = item else {
+            return Some("expected a record".into());
+        };
         let mut errors = Errors::new();
         self.resolve(schema, &mut item);
         let filled = schema.fill(item.clone(), Operation::Insert, self.now);
@@ -203,7 +243,12 @@ impl Checker {
         (!errors.is_empty()).then(|| errors.into())
     }
 
-    fn keep(&mut self, schema: &Schema, given: &Map<String, Value>, mut entity: Map<String, Value>) {
+    fn keep(
+        &mut self,
+        schema: &Schema,
+        given: &Map<String, Value>,
+        mut entity: Map<String, Value>,
+    ) {
         if self.transform {
             schema.transform(given, &mut entity);
         }
@@ -217,16 +262,31 @@ impl Checker {
     /// Lets names stand for ids, and remembers what does not exist.
     fn resolve(&mut self, schema: &Schema, item: &mut Map<String, Value>) {
         for (field, _, kind) in schema.foreign_fields() {
-            let Some(reference) = item.get(field) else { continue };
-            let Some(name) = reference.as_str().or_else(|| reference.get("id")?.as_str()) else { continue };
+            let Some(reference) = item.get(field) else {
+                continue;
+            };
+            let Some(name) = reference.as_str().or_else(|| reference.get("id")?.as_str()) else {
+                continue;
+            };
             let id = self.names.find(kind, name).cloned();
             if id.is_none() {
-                let shown = reference.as_str().map_or_else(|| reference.to_string(), str::to_owned);
+                let shown = reference
+                    .as_str()
+                    .map_or_else(|| reference.to_string(), str::to_owned);
                 let key = schema.endpoint_key.as_ref();
-                let key = key.filter(|key| schema.fields.get(key).is_some_and(|field| field.unique));
-                let at = item.get(key.map_or("id", String::as_str)).and_then(Value::as_str).map(str::to_owned);
-                let message = format!("invalid reference '{field}: {shown}' (no such entry in '{kind}')");
-                self.dangling.push(Dangling { kind: schema.name.clone(), at, message });
+                let key =
+                    key.filter(|key| schema.fields.get(key).is_some_and(|field| field.unique));
+                let at = item
+                    .get(key.map_or("id", String::as_str))
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
+                let message =
+                    format!("invalid reference '{field}: {shown}' (no such entry in '{kind}')");
+                self.dangling.push(Dangling {
+                    kind: schema.name.clone(),
+                    at,
+                    message,
+                });
             }
             let id = id.unwrap_or_else(|| NOWHERE.to_owned());
             item.insert(field.to_owned(), json!({"id": id}));
@@ -246,8 +306,11 @@ impl Checker {
             return Err(Fault::Faulty(errors));
         }
         let mut entities = self.entities;
-        let order: HashMap<&str, usize> =
-            registry.kinds().enumerate().map(|(position, schema)| (schema.name.as_str(), position)).collect();
+        let order: HashMap<&str, usize> = registry
+            .kinds()
+            .enumerate()
+            .map(|(position, schema)| (schema.name.as_str(), position))
+            .collect();
         entities.sort_by_key(|(kind, _)| order.get(kind.as_str()).copied());
         Ok(entities)
     }

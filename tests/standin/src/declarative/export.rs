@@ -9,7 +9,10 @@ use crate::store::Snapshot;
 pub(crate) fn export(registry: &Registry, snapshot: &Snapshot) -> String {
     let mut text = String::from("_format_version: '3.0'\n_transform: false\n");
     for schema in registry.kinds() {
-        let entities: Vec<Value> = snapshot.all(&schema.name).map(|entity| exported(schema, entity)).collect();
+        let entities: Vec<Value> = snapshot
+            .all(&schema.name)
+            .map(|entity| exported(schema, entity))
+            .collect();
         if !entities.is_empty() {
             write(&json!({&schema.name: entities}), 0, &mut text);
         }
@@ -42,8 +45,12 @@ fn write(value: &Value, depth: usize, text: &mut String) {
             for item in items {
                 let mut lines = String::new();
                 match item {
-                    Value::Object(members) if !members.is_empty() => write(item, depth + 2, &mut lines),
-                    Value::Array(nested) if !nested.is_empty() => write(item, depth + 2, &mut lines),
+                    Value::Object(members) if !members.is_empty() => {
+                        write(item, depth + 2, &mut lines)
+                    }
+                    Value::Array(nested) if !nested.is_empty() => {
+                        write(item, depth + 2, &mut lines)
+                    }
                     single => lines = format!("{indent}  {}\n", inline(single)),
                 }
                 lines.replace_range(depth..depth + 1, "-");
@@ -83,9 +90,15 @@ fn inline(value: &Value) -> String {
 /// Plain where it stays text, else in double quotes, whose escapes are JSON's.
 fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_')
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
         && super::yaml::parse(text).is_ok_and(|value| value.is_string());
-    if plain { text.to_owned() } else { Value::from(text).to_string() }
+    if plain {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,21 @@ use serde_json::{Map, Value, json};
 use crate::schema::{Errors, Registry, is_uuid};
 
 /// Moves the faults of entities out of `errors` into a list. What belongs to no entity stays behind.
-pub(crate) fn flattened(registry: &Registry, document: &Map<String, Value>, errors: &mut Errors) -> Vec<Value> {
+pub(crate) fn flattened(
+    registry: &Registry,
+    document: &Map<String, Value>,
+    errors: &mut Errors,
+) -> Vec<Value> {
     let mut list = Vec::new();
     for kind in sorted(errors).into_iter().rev() {
-        let (Some(Value::Array(entities)), Some(Value::Array(_))) = (document.get(&kind), errors.get(&kind)) else {
+        let (Some(Value::Array(entities)), Some(Value::Array(_))) =
+            (document.get(&kind), errors.get(&kind))
+        else {
             continue;
         };
-        let Some(Value::Array(faults)) = errors.shift_remove(&kind) else { continue };
+        let Some(Value::Array(faults)) = errors.shift_remove(&kind) else {
+            continue;
+        };
         for (entity, fault) in entities.iter().zip(faults).rev() {
             add(registry, &kind, entity, fault, &mut list);
         }
@@ -27,21 +35,35 @@ fn sorted(members: &Map<String, Value>) -> Vec<String> {
 
 /// Adds the faults of the entities nested in this one, then its own.
 fn add(registry: &Registry, kind: &str, entity: &Value, fault: Value, list: &mut Vec<Value>) {
-    let Some(mut entity) = entity.as_object().cloned() else { return };
+    let Some(mut entity) = entity.as_object().cloned() else {
+        return;
+    };
     let mut faults = match fault {
         Value::Object(faults) => faults,
         Value::String(message) => Errors::from_iter([("@entity".to_owned(), json!([message]))]),
         _ => return,
     };
-    let id = entity.get("id").and_then(Value::as_str).filter(|id| is_uuid(id)).map(str::to_owned);
+    let id = entity
+        .get("id")
+        .and_then(Value::as_str)
+        .filter(|id| is_uuid(id))
+        .map(str::to_owned);
     for (child, field) in registry.children(kind) {
         let nested_faults = faults.get(&child.name).is_some_and(Value::is_array);
         if !nested_faults && !entity.get(&child.name).is_some_and(holds_entities) {
             continue;
         }
         let nested = entity.shift_remove(&child.name);
-        let Some(Value::Array(nested_faults)) = faults.shift_remove(&child.name) else { continue };
-        for (item, fault) in nested.as_ref().and_then(Value::as_array).into_iter().flatten().zip(nested_faults) {
+        let Some(Value::Array(nested_faults)) = faults.shift_remove(&child.name) else {
+            continue;
+        };
+        for (item, fault) in nested
+            .as_ref()
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .zip(nested_faults)
+        {
             let mut item = item.clone();
             if let (Some(members), Some(id)) = (item.as_object_mut(), &id) {
                 members.entry(field).or_insert_with(|| json!({"id": id}));
@@ -54,15 +76,25 @@ fn add(registry: &Registry, kind: &str, entity: &Value, fault: Value, list: &mut
     if described.is_empty() {
         return;
     }
-    let text = |name: &str| entity.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let mut row = json!({"entity_type": kind.strip_suffix('s').unwrap_or(kind), "errors": described});
+    let text = |name: &str| {
+        entity
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let mut row =
+        json!({"entity_type": kind.strip_suffix('s').unwrap_or(kind), "errors": described});
     if let Some(name) = text("name") {
         row["entity_name"] = name.into();
     }
     if let Some(id) = id {
         row["entity_id"] = id.into();
     }
-    if let Some(tags) = entity.get("tags").and_then(Value::as_array).filter(|tags| tags.iter().all(Value::is_string)) {
+    if let Some(tags) = entity
+        .get("tags")
+        .and_then(Value::as_array)
+        .filter(|tags| tags.iter().all(Value::is_string))
+    {
         row["entity_tags"] = tags.clone().into();
     }
     row["entity"] = entity.into();
@@ -70,7 +102,9 @@ fn add(registry: &Registry, kind: &str, entity: &Value, fault: Value, list: &mut
 }
 
 fn holds_entities(value: &Value) -> bool {
-    value.as_array().is_some_and(|items| items.iter().all(Value::is_object))
+    value
+        .as_array()
+        .is_some_and(|items| items.iter().all(Value::is_object))
 }
 
 /// Each fault with its path, last field first.
@@ -83,11 +117,20 @@ fn describe(faults: &Map<String, Value>, path: &str, list: &mut Vec<Value>) {
             }
             continue;
         }
-        let field = if path.is_empty() { name } else { format!("{path}.{name}") };
+        let field = if path.is_empty() {
+            name
+        } else {
+            format!("{path}.{name}")
+        };
         match fault {
             Value::Object(inner) => describe(inner, &field, list),
             Value::Array(items) => {
-                for (index, item) in items.iter().enumerate().rev().filter(|(_, item)| !item.is_null()) {
+                for (index, item) in items
+                    .iter()
+                    .enumerate()
+                    .rev()
+                    .filter(|(_, item)| !item.is_null())
+                {
                     let place = Map::from_iter([((index + 1).to_string(), item.clone())]);
                     describe(&place, &field, list);
                 }
@@ -98,5 +141,7 @@ fn describe(faults: &Map<String, Value>, path: &str, list: &mut Vec<Value>) {
 }
 
 fn messages(fault: &Value) -> Vec<&Value> {
-    fault.as_array().map_or_else(|| vec![fault], |items| items.iter().collect())
+    fault
+        .as_array()
+        .map_or_else(|| vec![fault], |items| items.iter().collect())
 }

@@ -17,7 +17,11 @@ pub(super) struct Parent<'a> {
 }
 
 /// The id of an entity that gives none: from what makes it unique, or random if too little is known.
-pub(super) fn generate(schema: &Schema, item: &Map<String, Value>, parent: Option<Parent<'_>>) -> Uuid {
+pub(super) fn generate(
+    schema: &Schema,
+    item: &Map<String, Value>,
+    parent: Option<Parent<'_>>,
+) -> Uuid {
     match key(schema, item, parent) {
         Some(key) => {
             let kind = Uuid::new_v5(&ENTITIES, schema.name.as_bytes());
@@ -36,7 +40,9 @@ fn key(schema: &Schema, item: &Map<String, Value>, parent: Option<Parent<'_>>) -
     if !schema.fields.get(endpoint_key)?.unique {
         for (field, definition, _) in schema.foreign_fields() {
             if definition.on_delete == OnDelete::Cascade {
-                let reference = parent.map(|parent| parent.id).or_else(|| item.get(field)?.as_str())?;
+                let reference = parent
+                    .map(|parent| parent.id)
+                    .or_else(|| item.get(field)?.as_str())?;
                 key = format!("{key}:{reference}");
             }
         }
@@ -46,7 +52,11 @@ fn key(schema: &Schema, item: &Map<String, Value>, parent: Option<Parent<'_>>) -
 }
 
 /// `kind:workspace:value:value…`, with `*` for the only workspace that there is.
-fn cache_key(schema: &Schema, item: &Map<String, Value>, parent: Option<Parent<'_>>) -> Option<String> {
+fn cache_key(
+    schema: &Schema,
+    item: &Map<String, Value>,
+    parent: Option<Parent<'_>>,
+) -> Option<String> {
     let mut parts = vec![schema.name.as_str(), "*"];
     for name in &schema.cache_key {
         let field = schema.fields.get(name)?;

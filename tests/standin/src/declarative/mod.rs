@@ -37,11 +37,16 @@ pub(crate) struct Document {
 impl Document {
     /// Reads YAML or JSON.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let fault = |message: String| Error::declarative(Errors::from_iter([("error".to_owned(), message.into())]));
+        let fault = |message: String| {
+            Error::declarative(Errors::from_iter([("error".to_owned(), message.into())]))
+        };
         let document = yaml::parse(text)
             .map_err(|error| fault(format!("failed parsing declarative configuration: {error}")))?;
         match document {
-            Value::Object(members) => Ok(Self { members, hash: hash(text) }),
+            Value::Object(members) => Ok(Self {
+                members,
+                hash: hash(text),
+            }),
             other => Err(fault(format!("expected an object, got {other}"))),
         }
     }
@@ -60,9 +65,18 @@ fn hash(text: &str) -> String {
 
 /// Loads the configuration file of a gateway that starts.
 pub(crate) fn load(text: &str, registry: &Registry, store: &Store) -> Result<(), String> {
-    let describe = |error: Error| error.body()["message"].as_str().unwrap_or_default().to_owned();
+    let describe = |error: Error| {
+        error.body()["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let document = Document::parse(text).map_err(describe)?;
-    match read(registry, document.members, Timestamp(clock::now_milliseconds())) {
+    match read(
+        registry,
+        document.members,
+        Timestamp(clock::now_milliseconds()),
+    ) {
         Ok(entities) => {
             store.replace(entities, document.hash);
             Ok(())

@@ -26,25 +26,40 @@ impl<'a> Node<'a> {
         parent: Option<(&'a str, &str)>,
     ) -> Self {
         let Value::Object(mut item) = value else {
-            return Self { schema, item: None, children: Vec::new(), second_parent: None };
+            return Self {
+                schema,
+                item: None,
+                children: Vec::new(),
+                second_parent: None,
+            };
         };
         item.shift_remove("_comment");
         item.shift_remove("_ignore");
         if !item.contains_key("id") {
-            let id = ids::generate(schema, &item, parent.map(|(field, id)| Parent { field, id }));
+            let id = ids::generate(
+                schema,
+                &item,
+                parent.map(|(field, id)| Parent { field, id }),
+            );
             item.insert("id".to_owned(), id.to_string().into());
         }
         let id = item["id"].as_str().unwrap_or_default().to_owned();
         let mut children = Vec::new();
         for (child, field) in registry.children(&schema.name) {
-            let own_field = schema.fields.get(&child.name).is_some_and(|field| !field.transient);
+            let own_field = schema
+                .fields
+                .get(&child.name)
+                .is_some_and(|field| !field.transient);
             if own_field || !item.contains_key(&child.name) {
                 continue;
             }
             let nested = match item.shift_remove(&child.name) {
-                Some(Value::Array(items)) => {
-                    Some(items.into_iter().map(|value| Node::new(registry, child, value, Some((field, &id)))).collect())
-                }
+                Some(Value::Array(items)) => Some(
+                    items
+                        .into_iter()
+                        .map(|value| Node::new(registry, child, value, Some((field, &id))))
+                        .collect(),
+                ),
                 _ => None,
             };
             children.push((child, nested));
@@ -57,15 +72,29 @@ impl<'a> Node<'a> {
                 second_parent = Some(field);
             }
         }
-        Self { schema, item: Some(item), children, second_parent }
+        Self {
+            schema,
+            item: Some(item),
+            children,
+            second_parent,
+        }
     }
 
     /// Visits the entity, then those nested in it, each with its place in its list.
-    pub(super) fn visit(&self, index: usize, visitor: &mut impl FnMut(&'a Schema, &Map<String, Value>, usize)) {
+    pub(super) fn visit(
+        &self,
+        index: usize,
+        visitor: &mut impl FnMut(&'a Schema, &Map<String, Value>, usize),
+    ) {
         if let Some(item) = &self.item {
             visitor(self.schema, item, index);
         }
-        for (index, child) in self.children.iter().filter_map(|(_, nodes)| nodes.as_ref()).flat_map(|nodes| nodes.iter().enumerate()) {
+        for (index, child) in self
+            .children
+            .iter()
+            .filter_map(|(_, nodes)| nodes.as_ref())
+            .flat_map(|nodes| nodes.iter().enumerate())
+        {
             child.visit(index, visitor);
         }
     }

@@ -28,11 +28,19 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
         })?;
         let (anchor, value) = match event {
             Event::SequenceStart(anchor, _) => {
-                open.push(Open { anchor, value: Value::Array(Vec::new()), key: None });
+                open.push(Open {
+                    anchor,
+                    value: Value::Array(Vec::new()),
+                    key: None,
+                });
                 continue;
             }
             Event::MappingStart(anchor, _) => {
-                open.push(Open { anchor, value: Value::Object(Map::new()), key: None });
+                open.push(Open {
+                    anchor,
+                    value: Value::Object(Map::new()),
+                    key: None,
+                });
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -42,11 +50,26 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
             Event::Scalar(text, style, anchor, tag) => {
                 let text_by_tag = tag.is_some_and(|tag| tag.suffix == "str");
                 let plain = style == ScalarStyle::Plain && !text_by_tag;
-                (anchor, if plain { scalar(&text) } else { Value::from(text.as_ref()) })
+                (
+                    anchor,
+                    if plain {
+                        scalar(&text)
+                    } else {
+                        Value::from(text.as_ref())
+                    },
+                )
             }
-            Event::Alias(anchor) => (0, anchors.get(&anchor).cloned().ok_or("an alias without an anchor")?),
+            Event::Alias(anchor) => (
+                0,
+                anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or("an alias without an anchor")?,
+            ),
             Event::DocumentEnd => break,
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => continue,
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {
+                continue;
+            }
         };
         values += size(&value);
         if values > MOST_VALUES {
@@ -75,7 +98,11 @@ fn add(parent: &mut Open, value: Value) {
     match (&mut parent.value, parent.key.take()) {
         (Value::Array(items), _) => items.push(value),
         (Value::Object(_), None) => {
-            parent.key = Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            parent.key = Some(
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned),
+            );
         }
         (Value::Object(members), Some(key)) if key == "<<" => merge(members, value),
         (Value::Object(members), Some(key)) => {
@@ -101,12 +128,18 @@ fn merge(members: &mut Map<String, Value>, value: Value) {
 fn scalar(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return true.into(),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return false.into(),
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+            return true.into();
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            return false.into();
+        }
         _ => {}
     }
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-        && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     if let Some(digits) = text.strip_prefix("0x") {
         return i64::from_str_radix(digits, 16).map_or_else(|_| text.into(), Value::from);
     }
@@ -114,7 +147,9 @@ fn scalar(text: &str) -> Value {
         return text.into();
     }
     let integer = text.parse::<i64>().map(Value::from).ok();
-    integer.or_else(|| text.parse::<f64>().ok().map(Value::from)).unwrap_or_else(|| text.into())
+    integer
+        .or_else(|| text.parse::<f64>().ok().map(Value::from))
+        .unwrap_or_else(|| text.into())
 }
 
 #[cfg(test)]
@@ -135,7 +170,8 @@ mod tests {
     #[test]
     fn anchors_and_merges_are_followed() {
         let text = "x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\nz: [*x]\n";
-        let expected = json!({"x": {"a": 1, "b": 2}, "y": {"a": 1, "b": 3}, "z": [{"a": 1, "b": 2}]});
+        let expected =
+            json!({"x": {"a": 1, "b": 2}, "y": {"a": 1, "b": 3}, "z": [{"a": 1, "b": 2}]});
         assert_eq!(parse(text), Ok(expected));
     }
 

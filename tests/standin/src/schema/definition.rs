@@ -58,19 +58,25 @@ impl Schema {
 
     /// Its segment below a parent's path.
     pub(crate) fn nested_path(&self) -> &str {
-        self.admin_api_nested_name.as_deref().unwrap_or_else(|| self.collection_path())
+        self.admin_api_nested_name
+            .as_deref()
+            .unwrap_or_else(|| self.collection_path())
     }
 
     /// Fields that refer to another kind, with that kind.
     pub(crate) fn foreign_fields(&self) -> impl Iterator<Item = (&str, &Field, &str)> {
-        self.fields.iter().filter_map(|(name, field)| Some((name, field, field.reference.as_deref()?)))
+        self.fields
+            .iter()
+            .filter_map(|(name, field)| Some((name, field, field.reference.as_deref()?)))
     }
 
     /// What the entity's `subschema_key` selects: the entry of that name, or of the first name known in a set.
     pub(crate) fn subschema_of(&self, entity: &serde_json::Map<String, Value>) -> Option<&Schema> {
         match entity.get(self.subschema_key.as_deref()?)? {
             Value::String(name) => self.subschemas.get(name),
-            Value::Array(names) => names.iter().find_map(|name| self.subschemas.get(name.as_str()?)),
+            Value::Array(names) => names
+                .iter()
+                .find_map(|name| self.subschemas.get(name.as_str()?)),
             _ => None,
         }
     }
@@ -81,7 +87,9 @@ impl Schema {
             fields: &self.fields,
             overrides: self.subschema_of(entity).map(|subschema| &subschema.fields),
             entity_checks: &self.entity_checks,
-            more_checks: self.subschema_of(entity).map_or(&[], |subschema| &subschema.entity_checks),
+            more_checks: self
+                .subschema_of(entity)
+                .map_or(&[], |subschema| &subschema.entity_checks),
             shorthand_fields: &self.shorthand_fields,
         }
     }
@@ -112,12 +120,18 @@ impl<'a> Record<'a> {
     /// A field's definition as it applies here. A subschema may redefine fields, not add any.
     pub(crate) fn field(&self, name: &str) -> Option<&'a Field> {
         let own = self.fields.get(name)?;
-        Some(self.overrides.and_then(|overrides| overrides.get(name)).unwrap_or(own))
+        Some(
+            self.overrides
+                .and_then(|overrides| overrides.get(name))
+                .unwrap_or(own),
+        )
     }
 
     /// All fields, in the order of their definition.
     pub(crate) fn iter(self) -> impl Iterator<Item = (&'a str, &'a Field)> {
-        self.fields.iter().filter_map(move |(name, _)| Some((name, self.field(name)?)))
+        self.fields
+            .iter()
+            .filter_map(move |(name, _)| Some((name, self.field(name)?)))
     }
 }
 
@@ -307,7 +321,10 @@ pub(crate) enum EntityCheck {
     Distinct(Vec<String>),
     MutuallyRequired(Vec<String>),
     MutuallyExclusive(Vec<String>),
-    MutuallyExclusiveSets { set1: Vec<String>, set2: Vec<String> },
+    MutuallyExclusiveSets {
+        set1: Vec<String>,
+        set2: Vec<String>,
+    },
     Conditional(Box<Conditional>),
     ConditionalAtLeastOneOf(Box<ConditionalAtLeastOneOf>),
     CustomEntityCheck(CustomEntityCheck),

@@ -40,7 +40,11 @@ impl Schema {
     }
 
     /// `top` over `bottom`: records are merged field by field, all else is replaced.
-    pub(crate) fn merge(&self, top: Map<String, Value>, bottom: &Map<String, Value>) -> Map<String, Value> {
+    pub(crate) fn merge(
+        &self,
+        top: Map<String, Value>,
+        bottom: &Map<String, Value>,
+    ) -> Map<String, Value> {
         merge(self.record(bottom), top, bottom)
     }
 
@@ -49,9 +53,13 @@ impl Schema {
         let record = self.record(&entity.clone());
         each_record(record, entity, &mut |record, object| {
             for (name, shorthand) in record.shorthand_fields.iter() {
-                let Some(deprecation) = &shorthand.deprecation else { continue };
+                let Some(deprecation) = &shorthand.deprecation else {
+                    continue;
+                };
                 if let Some(replacement) = deprecation.replaced_with.first() {
-                    let value = field_at(object, &replacement.path.join(".")).cloned().unwrap_or(Value::Null);
+                    let value = field_at(object, &replacement.path.join("."))
+                        .cloned()
+                        .unwrap_or(Value::Null);
                     object.insert(name.to_owned(), value);
                 }
             }
@@ -102,7 +110,11 @@ pub(super) fn fill(
     expand_shorthands(record, &mut data)?;
     for (name, field) in record.iter() {
         let given = data.get(name).cloned();
-        let made = if field.auto { server_made(name, field, given.as_ref(), operation, now) } else { None };
+        let made = if field.auto {
+            server_made(name, field, given.as_ref(), operation, now)
+        } else {
+            None
+        };
         if let Some(value) = complete(field, made.or(given), operation, now)? {
             data.insert(name.to_owned(), value);
         }
@@ -113,7 +125,9 @@ pub(super) fn fill(
 fn expand_shorthands(record: Record<'_>, data: &mut Map<String, Value>) -> Result<(), Errors> {
     let mut errors = Errors::new();
     for (name, field) in record.shorthand_fields.iter() {
-        let Some(value) = data.get(name).cloned() else { continue };
+        let Some(value) = data.get(name).cloned() else {
+            continue;
+        };
         if let Err(error) = super::validate::validate_value(field, &value, Timestamp::default()) {
             errors.insert(name.to_owned(), error);
             continue;
@@ -121,7 +135,10 @@ fn expand_shorthands(record: Record<'_>, data: &mut Map<String, Value>) -> Resul
         data.shift_remove(name);
         if let Some(expansion) = field.expand {
             data.extend(expansion.expand(&value));
-        } else if let Some(replacement) = field.deprecation.as_ref().and_then(|deprecation| deprecation.replaced_with.first())
+        } else if let Some(replacement) = field
+            .deprecation
+            .as_ref()
+            .and_then(|deprecation| deprecation.replaced_with.first())
             && let Some(conflict) = set_where_unset(data, &replacement.path, &value)
         {
             let message = format!(
@@ -133,7 +150,11 @@ fn expand_shorthands(record: Record<'_>, data: &mut Map<String, Value>) -> Resul
             errors.insert(name.to_owned(), message.into());
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Puts a deprecated value where it belongs now; returns what is there already and says otherwise.
@@ -148,7 +169,9 @@ fn set_where_unset(data: &mut Map<String, Value>, path: &[String], value: &Value
         object = inner.as_object_mut()?;
     }
     match object.get(last) {
-        Some(present) if !present.is_null() => (!value.is_null() && present != value).then(|| present.clone()),
+        Some(present) if !present.is_null() => {
+            (!value.is_null() && present != value).then(|| present.clone())
+        }
         _ => {
             object.insert(last.clone(), value.clone());
             None
@@ -157,11 +180,19 @@ fn set_where_unset(data: &mut Map<String, Value>, path: &[String], value: &Value
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Ids, keys and times.
-fn server_made(name: &str, field: &Field, given: Option<&Value>, operation: Operation, now: Timestamp) -> Option<Value> {
+fn server_made(
+    name: &str,
+    field: &Field,
+    given: Option<&Value>,
+    operation: Operation,
+    now: Timestamp,
+) -> Option<Value> {
     let creates = operation != Operation::Update;
     let absent = given.is_none_or(Value::is_null);
     if field.uuid {
@@ -212,7 +243,9 @@ fn complete(
         Some(Value::Array(items)) if field.kind == Kind::Record && items.is_empty() => {
             Some(fill(Record::of(field), Map::new(), operation, now)?.into())
         }
-        Some(Value::Object(empty)) if matches!(field.kind, Kind::Array | Kind::Set) && empty.is_empty() => {
+        Some(Value::Object(empty))
+            if matches!(field.kind, Kind::Array | Kind::Set) && empty.is_empty() =>
+        {
             Some(Value::Array(Vec::new()))
         }
         Some(Value::Array(items)) => Some(complete_items(field, items, operation, now)?),
@@ -220,7 +253,9 @@ fn complete(
             let mut completed = Map::new();
             for (key, member) in members {
                 let member = match &field.values {
-                    Some(values) => complete(values, Some(member), operation, now)?.unwrap_or_default(),
+                    Some(values) => {
+                        complete(values, Some(member), operation, now)?.unwrap_or_default()
+                    }
                     None => member,
                 };
                 completed.insert(key, member);
@@ -231,7 +266,12 @@ fn complete(
     })
 }
 
-fn complete_items(field: &Field, items: Vec<Value>, operation: Operation, now: Timestamp) -> Result<Value, Errors> {
+fn complete_items(
+    field: &Field,
+    items: Vec<Value>,
+    operation: Operation,
+    now: Timestamp,
+) -> Result<Value, Errors> {
     let mut completed: Vec<Value> = Vec::with_capacity(items.len());
     for item in items {
         let item = match &field.elements {
@@ -254,15 +294,22 @@ fn missing(field: &Field, now: Timestamp) -> Result<Option<Value>, Errors> {
         return Ok(Some(Value::Null));
     }
     if field.kind == Kind::Record {
-        return Ok(Some(fill(Record::of(field), Map::new(), Operation::Insert, now)?.into()));
+        return Ok(Some(
+            fill(Record::of(field), Map::new(), Operation::Insert, now)?.into(),
+        ));
     }
     Ok(None)
 }
 
-fn merge(record: Record<'_>, mut top: Map<String, Value>, bottom: &Map<String, Value>) -> Map<String, Value> {
+fn merge(
+    record: Record<'_>,
+    mut top: Map<String, Value>,
+    bottom: &Map<String, Value>,
+) -> Map<String, Value> {
     let mut merged = bottom.clone();
     for (name, field) in record.iter() {
-        if let (Kind::Record, false, Some(Value::Object(over))) = (field.kind, field.is_abstract, top.get_mut(name))
+        if let (Kind::Record, false, Some(Value::Object(over))) =
+            (field.kind, field.is_abstract, top.get_mut(name))
             && let Some(Value::Object(under)) = bottom.get(name)
         {
             *over = merge(Record::of(field), std::mem::take(over), under);

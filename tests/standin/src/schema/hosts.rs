@@ -34,24 +34,40 @@ impl Host {
             return Self::ipv6(text);
         }
         let (host, port) = match text.split_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some((host, port))
+                if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 (host, Some(port.parse().map_err(|_| HostError::Port)?))
             }
             Some(_) => return Err(HostError::Invalid),
             None => (text, None),
         };
-        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':')) {
+        if !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'))
+        {
             let address: Ipv4Addr = host.parse().map_err(|_| HostError::Invalid)?;
-            return Ok(Self { kind: HostKind::Ipv4, host: address.to_string(), port });
+            return Ok(Self {
+                kind: HostKind::Ipv4,
+                host: address.to_string(),
+                port,
+            });
         }
         let labels: Vec<&str> = host.split('.').collect();
         let sound = |(index, label): (usize, &&str)| {
-            label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
                 && !label.ends_with('-')
                 && (!label.is_empty() || (index > 0 && index + 1 == labels.len()))
         };
         if labels.iter().enumerate().all(sound) {
-            Ok(Self { kind: HostKind::Name, host: host.to_owned(), port })
+            Ok(Self {
+                kind: HostKind::Name,
+                host: host.to_owned(),
+                port,
+            })
         } else {
             Err(HostError::Invalid)
         }
@@ -67,8 +83,15 @@ impl Host {
             None => (text, None),
         };
         let address: Ipv6Addr = address.parse().map_err(|_| HostError::Invalid)?;
-        let host = address.segments().map(|segment| format!("{segment:04x}")).join(":");
-        Ok(Self { kind: HostKind::Ipv6, host, port })
+        let host = address
+            .segments()
+            .map(|segment| format!("{segment:04x}"))
+            .join(":");
+        Ok(Self {
+            kind: HostKind::Ipv6,
+            host,
+            port,
+        })
     }
 
     /// `host:port`, the address in brackets where needed.
@@ -88,15 +111,39 @@ mod tests {
     #[test]
     fn names_and_addresses_are_told_apart() {
         let parse = |text| Host::parse(text).map(|host| (host.kind, host.with_port(8000)));
-        assert_eq!(parse("a.example"), Ok((HostKind::Name, "a.example:8000".to_owned())));
-        assert_eq!(parse("a.example:81"), Ok((HostKind::Name, "a.example:81".to_owned())));
-        assert_eq!(parse("127.0.0.1:81"), Ok((HostKind::Ipv4, "127.0.0.1:81".to_owned())));
-        assert_eq!(parse("[::1]:81"), Ok((HostKind::Ipv6, "[0000:0000:0000:0000:0000:0000:0000:0001]:81".to_owned())));
+        assert_eq!(
+            parse("a.example"),
+            Ok((HostKind::Name, "a.example:8000".to_owned()))
+        );
+        assert_eq!(
+            parse("a.example:81"),
+            Ok((HostKind::Name, "a.example:81".to_owned()))
+        );
+        assert_eq!(
+            parse("127.0.0.1:81"),
+            Ok((HostKind::Ipv4, "127.0.0.1:81".to_owned()))
+        );
+        assert_eq!(
+            parse("[::1]:81"),
+            Ok((
+                HostKind::Ipv6,
+                "[0000:0000:0000:0000:0000:0000:0000:0001]:81".to_owned()
+            ))
+        );
     }
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for text in ["", "bad host", "a..b", "-.", "a-.b", "1.2.3", "300.1.1.1", "a:b"] {
+        for text in [
+            "",
+            "bad host",
+            "a..b",
+            "-.",
+            "a-.b",
+            "1.2.3",
+            "300.1.1.1",
+            "a:b",
+        ] {
             assert_eq!(Host::parse(text), Err(HostError::Invalid), "{text}");
         }
         assert_eq!(Host::parse("a:70000"), Err(HostError::Port));

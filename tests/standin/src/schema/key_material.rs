@@ -53,27 +53,45 @@ impl KeyMaterialCheck {
 
 /// A PEM certificate.
 pub(crate) fn check_certificate(pem: &str) -> Result<(), String> {
-    certificate(pem).map(drop).map_err(|reason| format!("invalid certificate: {reason}"))
+    certificate(pem)
+        .map(drop)
+        .map_err(|reason| format!("invalid certificate: {reason}"))
 }
 
 /// A PEM private key, RSA, ECDSA or Ed25519.
 pub(crate) fn check_private_key(pem: &str) -> Result<(), String> {
-    public_half(pem).map(drop).map_err(|reason| format!("invalid key: {reason}"))
+    public_half(pem)
+        .map(drop)
+        .map_err(|reason| format!("invalid key: {reason}"))
 }
 
 /// A PEM public key.
 pub(crate) fn check_public_key(pem: &str) -> Result<(), String> {
-    public_key(pem).map(drop).map_err(|_| "invalid key".to_owned())
+    public_key(pem)
+        .map(drop)
+        .map_err(|_| "invalid key".to_owned())
 }
 
 /// A record with `public_key`, `private_key` or both, in PEM; both must be of one pair.
 pub(crate) fn check_pem_pair(record: &Map<String, Value>) -> Result<(), String> {
-    let text = |name: &str| record.get(name).and_then(Value::as_str).filter(|text| !super::is_reference(text));
-    let public = text("public_key").map(public_key).transpose().map_err(|_| "could not load public key".to_owned())?;
-    let private =
-        text("private_key").map(public_half).transpose().map_err(|_| "could not load private key".to_owned())?;
+    let text = |name: &str| {
+        record
+            .get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !super::is_reference(text))
+    };
+    let public = text("public_key")
+        .map(public_key)
+        .transpose()
+        .map_err(|_| "could not load public key".to_owned())?;
+    let private = text("private_key")
+        .map(public_half)
+        .transpose()
+        .map_err(|_| "could not load private key".to_owned())?;
     match (public, private) {
-        (Some(public), Some(private)) if public != private => Err("public key does not match private key".to_owned()),
+        (Some(public), Some(private)) if public != private => {
+            Err("public key does not match private key".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -96,7 +114,8 @@ fn certificate(pem: &str) -> Result<CertificateDer<'static>, String> {
 }
 
 fn public_key(pem: &str) -> Result<Vec<u8>, String> {
-    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| error.to_string())?;
     SubjectPublicKeyInfo::from_der(&der).map_err(|error| error.to_string())?;
     Ok(der.to_vec())
 }
@@ -105,11 +124,15 @@ fn public_key(pem: &str) -> Result<Vec<u8>, String> {
 fn public_half(pem: &str) -> Result<Vec<u8>, String> {
     let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())?;
     let key = any_supported_type(&der).map_err(|error| error.to_string())?;
-    key.public_key().map(|der| der.to_vec()).ok_or_else(|| "unsupported key".to_owned())
+    key.public_key()
+        .map(|der| der.to_vec())
+        .ok_or_else(|| "unsupported key".to_owned())
 }
 
 fn belong_together(certificate_pem: &str, key_pem: &str) -> bool {
-    let (Ok(der), Ok(public)) = (certificate(certificate_pem), public_half(key_pem)) else { return true };
+    let (Ok(der), Ok(public)) = (certificate(certificate_pem), public_half(key_pem)) else {
+        return true;
+    };
     X509Certificate::from_der(&der).is_ok_and(|(_, parsed)| parsed.public_key().raw == public)
 }
 
@@ -128,7 +151,11 @@ fn authority(pem: &str, now: i64) -> Result<(), String> {
     if parsed.validity().not_after.timestamp() < now {
         return Err("certificate expired, \"Not After\" time is in the past".to_owned());
     }
-    let is_authority = parsed.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca);
+    let is_authority = parsed
+        .basic_constraints()
+        .ok()
+        .flatten()
+        .is_some_and(|constraints| constraints.value.ca);
     if is_authority {
         Ok(())
     } else {
@@ -137,7 +164,8 @@ fn authority(pem: &str, now: i64) -> Result<(), String> {
 }
 
 fn names_kid(jwk: &str, kid: Option<&Value>) -> Result<(), String> {
-    let jwk: Value = serde_json::from_str(jwk).map_err(|_| "could not json decode jwk string".to_owned())?;
+    let jwk: Value =
+        serde_json::from_str(jwk).map_err(|_| "could not json decode jwk string".to_owned())?;
     if jwk.get("kid") != kid {
         return Err("kid in jwk.kid must be equal to keys.kid".to_owned());
     }

@@ -15,8 +15,9 @@ pub struct SchemaError {
 }
 
 /// The named types that schemas refer to with `typedef`.
-static TYPEDEFS: LazyLock<Map<String, Value>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("typedefs.json")).expect("typedefs.json is JSON"));
+static TYPEDEFS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("typedefs.json")).expect("typedefs.json is JSON")
+});
 
 /// Reads a schema. `parent` is the kind that a subschema belongs to, in its public form.
 pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Schema, SchemaError> {
@@ -32,8 +33,10 @@ pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Sche
     complete_checks(&mut definition, parent);
     drop_notes(&mut definition);
     let name = definition["name"].as_str().unwrap_or_default().to_owned();
-    let mut schema: Schema =
-        serde_json::from_value(definition).map_err(|error| SchemaError { name, reason: error.to_string() })?;
+    let mut schema: Schema = serde_json::from_value(definition).map_err(|error| SchemaError {
+        name,
+        reason: error.to_string(),
+    })?;
     schema.public = public;
     Ok(schema)
 }
@@ -55,8 +58,14 @@ fn expand_typedefs(value: &mut Value) {
 
 /// Visits the definitions in `fields`, and those of the records among them.
 fn for_each_field(record: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
-    let Some(Value::Array(fields)) = record.get_mut("fields") else { return };
-    for definition in fields.iter_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
+    let Some(Value::Array(fields)) = record.get_mut("fields") else {
+        return;
+    };
+    for definition in fields
+        .iter_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
         if let Value::Object(field) = definition {
             visit(field);
         }
@@ -66,7 +75,9 @@ fn for_each_field(record: &mut Value, visit: &mut impl FnMut(&mut Map<String, Va
 
 /// Entities show the whole of a record, so records are required unless they say otherwise.
 fn require_records(field: &mut Map<String, Value>) {
-    if field.get("type") == Some(&json!("record")) && !field.contains_key("abstract") && !field.contains_key("required")
+    if field.get("type") == Some(&json!("record"))
+        && !field.contains_key("abstract")
+        && !field.contains_key("required")
     {
         field.insert("required".to_owned(), Value::Bool(true));
     }
@@ -88,7 +99,12 @@ fn drop_notes(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(drop_notes),
         Value::Object(object) => {
             if object.get("type").is_some_and(Value::is_string) {
-                object.retain(|name, _| !matches!(name.as_str(), "description" | "encrypted" | "unique_across_ws"));
+                object.retain(|name, _| {
+                    !matches!(
+                        name.as_str(),
+                        "description" | "encrypted" | "unique_across_ws"
+                    )
+                });
             }
             object.values_mut().for_each(drop_notes);
         }
@@ -113,11 +129,25 @@ fn published(value: &Value) -> Value {
 /// The partial definitions in `if_match` and its like inherit from the field that they speak of.
 fn complete_checks(definition: &mut Value, parent: Option<&Value>) {
     let own = definition.clone();
-    let Some(Value::Array(checks)) = definition.get_mut("entity_checks") else { return };
-    for check in checks.iter_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-        for (field, matches) in [("if_field", "if_match"), ("then_field", "then_match"), ("if_field", "else_match")] {
-            let Some(path) = check.get(field).and_then(Value::as_str).map(str::to_owned) else { continue };
-            let Some(partial) = check.get_mut(matches).and_then(Value::as_object_mut) else { continue };
+    let Some(Value::Array(checks)) = definition.get_mut("entity_checks") else {
+        return;
+    };
+    for check in checks
+        .iter_mut()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        for (field, matches) in [
+            ("if_field", "if_match"),
+            ("then_field", "then_match"),
+            ("if_field", "else_match"),
+        ] {
+            let Some(path) = check.get(field).and_then(Value::as_str).map(str::to_owned) else {
+                continue;
+            };
+            let Some(partial) = check.get_mut(matches).and_then(Value::as_object_mut) else {
+                continue;
+            };
             let base = field_at(&own, &path).or_else(|| field_at(parent?, &path));
             let mut whole = base.and_then(Value::as_object).cloned().unwrap_or_default();
             whole.append(partial);
@@ -128,6 +158,10 @@ fn complete_checks(definition: &mut Value, parent: Option<&Value>) {
 
 fn field_at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(record, |record, name| {
-        record.get("fields")?.as_array()?.iter().find_map(|field| field.get(name))
+        record
+            .get("fields")?
+            .as_array()?
+            .iter()
+            .find_map(|field| field.get(name))
     })
 }

@@ -18,7 +18,10 @@ pub(crate) fn matches(value: &str, pattern: &str) -> bool {
 /// Why `source` is no Lua chunk, in LuaJIT's words; it is not run.
 pub(crate) fn syntax_error(source: &str) -> Option<String> {
     LUA.with(|lua| {
-        let name = format!("=[string \"{}\"]", source.lines().next().unwrap_or_default());
+        let name = format!(
+            "=[string \"{}\"]",
+            source.lines().next().unwrap_or_default()
+        );
         lua.load(source).set_name(name).into_function().err()
     })
     .map(|error| match error {

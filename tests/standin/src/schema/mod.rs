@@ -34,8 +34,8 @@ pub(crate) use definition::{Field, Kind, OnDelete, Record, Schema};
 pub(crate) use fill::{Operation, Timestamp};
 pub(crate) use key_material::hex;
 pub use load::SchemaError;
-pub(crate) use registry::{RUNNABLE_PLUGINS, Registry};
 use registry::unavailable_plugin;
+pub(crate) use registry::{RUNNABLE_PLUGINS, Registry};
 pub(crate) use validate::{Completeness, is_uuid};
 
 /// What is wrong with an entity: for a field its message, or an object or array of the same kind for what is inside it
@@ -49,7 +49,9 @@ pub(crate) fn is_reference(text: &str) -> bool {
 
 /// The member at a dotted path.
 fn field_at<'a>(entity: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    let (first, rest) = path
+        .split_once('.')
+        .map_or((path, None), |(first, rest)| (first, Some(rest)));
     let value = entity.get(first)?;
     match rest {
         Some(rest) => field_at(value.as_object()?, rest),

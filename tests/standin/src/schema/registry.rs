@@ -35,7 +35,12 @@ const SUBSCHEMAS: [(&str, &str); 2] = [
 ];
 
 /// The bundled plugins that the stand-in runs.
-pub(crate) const RUNNABLE_PLUGINS: [&str; 4] = ["key-auth", "post-function", "pre-function", "request-termination"];
+pub(crate) const RUNNABLE_PLUGINS: [&str; 4] = [
+    "key-auth",
+    "post-function",
+    "pre-function",
+    "request-termination",
+];
 
 /// The bundled plugins whose configuration it can check, run or not.
 const BUNDLED: [&str; 7] = [
@@ -50,12 +55,48 @@ const BUNDLED: [&str; 7] = [
 
 /// Kong's bundled plugins, to tell a name that a real Kong would know from one that nobody does.
 const KNOWN_TO_KONG: [&str; 42] = [
-    "acl", "acme", "ai-prompt-decorator", "ai-prompt-guard", "ai-prompt-template", "ai-proxy",
-    "ai-request-transformer", "ai-response-transformer", "aws-lambda", "azure-functions", "basic-auth", "bot-detection",
-    "correlation-id", "cors", "datadog", "file-log", "grpc-gateway", "grpc-web", "hmac-auth", "http-log",
-    "ip-restriction", "jwt", "key-auth", "ldap-auth", "loggly", "oauth2", "opentelemetry", "post-function", "pre-function", "prometheus", "proxy-cache",
-    "rate-limiting", "request-size-limiting", "request-termination", "request-transformer", "response-ratelimiting",
-    "response-transformer", "session", "standard-webhooks", "statsd", "syslog", "tcp-log",
+    "acl",
+    "acme",
+    "ai-prompt-decorator",
+    "ai-prompt-guard",
+    "ai-prompt-template",
+    "ai-proxy",
+    "ai-request-transformer",
+    "ai-response-transformer",
+    "aws-lambda",
+    "azure-functions",
+    "basic-auth",
+    "bot-detection",
+    "correlation-id",
+    "cors",
+    "datadog",
+    "file-log",
+    "grpc-gateway",
+    "grpc-web",
+    "hmac-auth",
+    "http-log",
+    "ip-restriction",
+    "jwt",
+    "key-auth",
+    "ldap-auth",
+    "loggly",
+    "oauth2",
+    "opentelemetry",
+    "post-function",
+    "pre-function",
+    "prometheus",
+    "proxy-cache",
+    "rate-limiting",
+    "request-size-limiting",
+    "request-termination",
+    "request-transformer",
+    "response-ratelimiting",
+    "response-transformer",
+    "session",
+    "standard-webhooks",
+    "statsd",
+    "syslog",
+    "tcp-log",
 ];
 
 /// Every schema, by name.
@@ -79,16 +120,26 @@ impl Registry {
         for (kind, text) in SUBSCHEMAS {
             let parent = &mut kinds[kind];
             for mut definition in parse(text).as_array().cloned().unwrap_or_default() {
-                let names = definition.as_object_mut().and_then(|object| object.shift_remove("for"));
+                let names = definition
+                    .as_object_mut()
+                    .and_then(|object| object.shift_remove("for"));
                 let subschema = load(definition, Some(&parent.public))?;
-                for name in names.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str) {
+                for name in names
+                    .iter()
+                    .filter_map(Value::as_array)
+                    .flatten()
+                    .filter_map(Value::as_str)
+                {
                     parent.subschemas.insert(name.to_owned(), subschema.clone());
                 }
             }
         }
         let plugins = &mut kinds["plugins"];
         for definition in BUNDLED.into_iter().map(parse) {
-            if !enabled.iter().any(|name| definition["name"] == name.as_str()) {
+            if !enabled
+                .iter()
+                .any(|name| definition["name"] == name.as_str())
+            {
                 continue;
             }
             let subschema = load(definition, Some(&plugins.public))?;
@@ -96,9 +147,14 @@ impl Registry {
         }
         for (name, schema) in external {
             let fields = schema.get("fields").cloned().unwrap_or_else(|| json!([]));
-            let entity_checks = schema.get("entity_checks").cloned().unwrap_or_else(|| json!([]));
-            let mut subschema =
-                load(json!({"name": name, "fields": fields, "entity_checks": entity_checks}), Some(&plugins.public))?;
+            let entity_checks = schema
+                .get("entity_checks")
+                .cloned()
+                .unwrap_or_else(|| json!([]));
+            let mut subschema = load(
+                json!({"name": name, "fields": fields, "entity_checks": entity_checks}),
+                Some(&plugins.public),
+            )?;
             name.clone_into(&mut subschema.name);
             plugins.subschemas.insert(name.to_owned(), subschema);
         }
@@ -121,7 +177,10 @@ impl Registry {
     }
 
     /// Fields that refer to `kind`: the child kind, the field.
-    pub(crate) fn children<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = (&'a Schema, &'a str)> {
+    pub(crate) fn children<'a>(
+        &'a self,
+        kind: &'a str,
+    ) -> impl Iterator<Item = (&'a Schema, &'a str)> {
         self.kinds().flat_map(move |child| {
             child
                 .foreign_fields()
@@ -138,9 +197,9 @@ impl Registry {
 
 /// What to say of a plugin that has no schema here.
 pub(crate) fn unavailable_plugin(name: &str) -> Option<String> {
-    KNOWN_TO_KONG
-        .contains(&name)
-        .then(|| format!("plugin '{name}' not enabled; a real Kong has it, the stand-in gateway does not"))
+    KNOWN_TO_KONG.contains(&name).then(|| {
+        format!("plugin '{name}' not enabled; a real Kong has it, the stand-in gateway does not")
+    })
 }
 
 fn parse(text: &str) -> Value {

@@ -21,7 +21,9 @@ impl Expansion {
         let fields = match self {
             Self::ServiceUrl => service_url(value.as_str().unwrap_or_default()),
             Self::BalancingAlgorithm => match value.as_str() {
-                Some("least-connections" | "latency") => json!({"algorithm": value, "hash_on": null}),
+                Some("least-connections" | "latency") => {
+                    json!({"algorithm": value, "hash_on": null})
+                }
                 _ => json!({"algorithm": value}),
             },
             Self::HashInput => match value.as_str() {
@@ -39,20 +41,29 @@ impl Expansion {
 
 /// Splits as leniently as Kong does: what is missing is null, or follows from the rest; the schema judges the parts.
 fn service_url(text: &str) -> Value {
-    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let (scheme, rest) = text
+        .split_once("://")
+        .map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     let (authority, path) = match rest.find(['/', '?', '#']) {
         Some(index) => rest.split_at(index),
         None => (rest, ""),
     };
     // Without `//` there is no authority: all of it is a path.
-    let (authority, path) = if scheme.is_some() { (authority, path) } else { ("", rest) };
+    let (authority, path) = if scheme.is_some() {
+        (authority, path)
+    } else {
+        ("", rest)
+    };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let authority = authority.rsplit('@').next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (authority, None),
     };
-    let port = port.map(|port| port.parse::<i64>().map_or_else(|_| Value::from(port), Value::from));
+    let port = port.map(|port| {
+        port.parse::<i64>()
+            .map_or_else(|_| Value::from(port), Value::from)
+    });
     let implied = match port.as_ref().and_then(Value::as_i64) {
         Some(443) => "https",
         _ => "http",

@@ -33,12 +33,20 @@ impl Transformation {
         if given.get(&self.input).is_none_or(Value::is_null) {
             return;
         }
-        let Some(input) = entity.get(&self.input).and_then(Value::as_str) else { return };
+        let Some(input) = entity.get(&self.input).and_then(Value::as_str) else {
+            return;
+        };
         match self.on_write {
             Rewriting::HashPassword => {
-                let needs = self.needs.as_deref().and_then(|path| field_at(entity, path)?.as_str());
+                let needs = self
+                    .needs
+                    .as_deref()
+                    .and_then(|path| field_at(entity, path)?.as_str());
                 let Some(salt) = needs else { return };
-                let hash = Sha1::new().chain_update(input).chain_update(salt).finalize();
+                let hash = Sha1::new()
+                    .chain_update(input)
+                    .chain_update(salt)
+                    .finalize();
                 entity.insert("password".to_owned(), key_material::hex(&hash).into());
             }
             Rewriting::DigestCertificate => {

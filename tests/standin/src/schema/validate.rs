@@ -25,16 +25,28 @@ impl Schema {
         now: Timestamp,
     ) -> Result<(), Errors> {
         if let Some(key) = &self.subschema_key {
-            let missing = |message: String| Errors::from_iter([(key.clone(), Value::from(message))]);
+            let missing =
+                |message: String| Errors::from_iter([(key.clone(), Value::from(message))]);
             let value = entity.get(key).unwrap_or(&Value::Null);
             if value.is_null() {
                 return Err(missing("required field missing".to_owned()));
             }
             if self.subschema_of(entity).is_none() {
                 let first = value.get(0).unwrap_or(value);
-                let name = first.as_str().map_or_else(|| first.to_string(), str::to_owned);
-                let elsewhere = if self.name == "plugins" { unavailable_plugin(&name) } else { None };
-                let unknown = || self.subschema_error.as_deref().unwrap_or("unknown type: %s").replace("%s", &name);
+                let name = first
+                    .as_str()
+                    .map_or_else(|| first.to_string(), str::to_owned);
+                let elsewhere = if self.name == "plugins" {
+                    unavailable_plugin(&name)
+                } else {
+                    None
+                };
+                let unknown = || {
+                    self.subschema_error
+                        .as_deref()
+                        .unwrap_or("unknown type: %s")
+                        .replace("%s", &name)
+                };
                 return Err(missing(elsewhere.unwrap_or_else(unknown)));
             }
         }
@@ -43,9 +55,14 @@ impl Schema {
 
     /// Judges one value by a field of the schema; the fault is put into one message.
     pub(crate) fn check_field(&self, field: &str, value: &Value) -> Result<(), String> {
-        let Some(field) = self.fields.get(field) else { return Ok(()) };
-        validate_value(field, value, Timestamp::default())
-            .map_err(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned))
+        let Some(field) = self.fields.get(field) else {
+            return Ok(());
+        };
+        validate_value(field, value, Timestamp::default()).map_err(|error| {
+            error
+                .as_str()
+                .map_or_else(|| error.to_string(), str::to_owned)
+        })
     }
 }
 
@@ -81,12 +98,22 @@ fn validate_record(
         }
     }
     run_entity_checks(record, object, completeness, now, &mut errors);
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Judges one value. The error is a message, or holds the messages of what is inside.
 pub(super) fn validate_value(field: &Field, value: &Value, now: Timestamp) -> Result<(), Value> {
-    let own_message = |message: &str| field.err.clone().unwrap_or_else(|| message.to_owned()).into();
+    let own_message = |message: &str| {
+        field
+            .err
+            .clone()
+            .unwrap_or_else(|| message.to_owned())
+            .into()
+    };
     if value.is_null() {
         return if field.ne == Some(Value::Null) {
             Err(own_message("value must not be null"))
@@ -113,8 +140,14 @@ pub(super) fn validate_value(field: &Field, value: &Value, now: Timestamp) -> Re
 fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Value> {
     match (field.kind, value) {
         (Kind::Array | Kind::Set, Value::Array(items)) => validate_elements(field, items, now),
-        (Kind::Array | Kind::Set | Kind::Record | Kind::Map, Value::Object(empty)) if empty.is_empty() => {
-            if field.kind == Kind::Record { validate_inner(field, empty, now) } else { Ok(()) }
+        (Kind::Array | Kind::Set | Kind::Record | Kind::Map, Value::Object(empty))
+            if empty.is_empty() =>
+        {
+            if field.kind == Kind::Record {
+                validate_inner(field, empty, now)
+            } else {
+                Ok(())
+            }
         }
         (Kind::Array, _) => Err("expected an array".into()),
         (Kind::Set, _) => Err("expected a set".into()),
@@ -122,15 +155,24 @@ fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Val
             if let Some(keys) = &field.keys {
                 validate_present(keys, &Value::from(key.as_str()), now)?;
             }
-            field.values.as_ref().map_or(Ok(()), |values| validate_present(values, member, now))
+            field
+                .values
+                .as_ref()
+                .map_or(Ok(()), |values| validate_present(values, member, now))
         }),
         (Kind::Map, _) => Err("expected a map".into()),
         (Kind::Record, Value::Object(inner)) => validate_inner(field, inner, now),
         (Kind::Record, _) => Err("expected a record".into()),
         (Kind::Foreign, _) => validate_key(value),
-        (Kind::Integer, Value::Number(number)) if number.as_f64().is_some_and(|number| number.fract() == 0.0) => Ok(()),
+        (Kind::Integer, Value::Number(number))
+            if number.as_f64().is_some_and(|number| number.fract() == 0.0) =>
+        {
+            Ok(())
+        }
         (Kind::Integer, _) => Err("expected an integer".into()),
-        (Kind::Number, Value::Number(_)) | (Kind::Boolean, Value::Bool(_)) | (Kind::String, Value::String(_)) => Ok(()),
+        (Kind::Number, Value::Number(_))
+        | (Kind::Boolean, Value::Bool(_))
+        | (Kind::String, Value::String(_)) => Ok(()),
         (Kind::Number, _) => Err("expected a number".into()),
         (Kind::Boolean, _) => Err("expected a boolean".into()),
         (Kind::String, _) => Err("expected a string".into()),
@@ -139,12 +181,18 @@ fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Val
 
 /// Elements are never null.
 fn validate_present(field: &Field, value: &Value, now: Timestamp) -> Result<(), Value> {
-    if value.is_null() { Err("required field missing".into()) } else { validate_value(field, value, now) }
+    if value.is_null() {
+        Err("required field missing".into())
+    } else {
+        validate_value(field, value, now)
+    }
 }
 
 /// An array of errors is as long as the last faulty element needs.
 fn validate_elements(field: &Field, items: &[Value], now: Timestamp) -> Result<(), Value> {
-    let Some(elements) = &field.elements else { return Ok(()) };
+    let Some(elements) = &field.elements else {
+        return Ok(());
+    };
     let mut errors: Vec<Value> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         if let Err(error) = validate_present(elements, item, now) {
@@ -152,13 +200,23 @@ fn validate_elements(field: &Field, items: &[Value], now: Timestamp) -> Result<(
             errors.push(error);
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors.into()) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors.into())
+    }
 }
 
 fn validate_inner(field: &Field, inner: &Map<String, Value>, now: Timestamp) -> Result<(), Value> {
     let record = Record::of(field);
     let filled = fill(record, inner.clone(), Operation::Insert, now)?;
-    Ok(validate_record(record, &filled, Completeness::Whole, now, false)?)
+    Ok(validate_record(
+        record,
+        &filled,
+        Completeness::Whole,
+        now,
+        false,
+    )?)
 }
 
 /// A foreign key is an object with an id.
@@ -228,13 +286,18 @@ fn validate_attributes(field: &Field, value: &Value) -> Result<(), String> {
 
 fn validate_number(field: &Field, number: f64) -> Result<(), String> {
     if field.gt.is_some_and(|limit| number <= limit) {
-        return Err(format!("value must be greater than {}", field.gt.unwrap_or_default()));
+        return Err(format!(
+            "value must be greater than {}",
+            field.gt.unwrap_or_default()
+        ));
     }
     if field.timestamp && number <= 0.0 {
         return Err("expected a valid timestamp".to_owned());
     }
     match field.between {
-        Some([low, high]) if number < low || number > high => Err(format!("value should be between {low} and {high}")),
+        Some([low, high]) if number < low || number > high => {
+            Err(format!("value should be between {low} and {high}"))
+        }
         _ => Ok(()),
     }
 }
@@ -261,42 +324,71 @@ fn validate_length(field: &Field, value: &Value) -> Result<(), String> {
 }
 
 fn validate_text(field: &Field, text: &str) -> Result<(), String> {
-    if let Some(start) = field.starts_with.as_ref().filter(|start| !text.starts_with(start.as_str())) {
+    if let Some(start) = field
+        .starts_with
+        .as_ref()
+        .filter(|start| !text.starts_with(start.as_str()))
+    {
         return Err(format!("should start with: {start}"));
     }
-    if field.not_match.as_ref().is_some_and(|pattern| lua::matches(text, pattern)) {
+    if field
+        .not_match
+        .as_ref()
+        .is_some_and(|pattern| lua::matches(text, pattern))
+    {
         return Err(format!("invalid value: {text}"));
     }
-    let failed = |wanted: bool| move |pattern: &&Pattern| lua::matches(text, &pattern.pattern) != wanted;
+    let failed =
+        |wanted: bool| move |pattern: &&Pattern| lua::matches(text, &pattern.pattern) != wanted;
     if let Some(pattern) = field.match_none.iter().find(failed(false)) {
         return Err(pattern.err.clone());
     }
-    if field.matches.as_ref().is_some_and(|pattern| !lua::matches(text, pattern)) {
+    if field
+        .matches
+        .as_ref()
+        .is_some_and(|pattern| !lua::matches(text, pattern))
+    {
         return Err(format!("invalid value: {text}"));
     }
     if let Some(pattern) = field.match_all.iter().find(failed(true)) {
         return Err(pattern.err.clone());
     }
     match &field.match_any {
-        Some(any) if !any.patterns.iter().any(|pattern| lua::matches(text, pattern)) => {
-            Err(any.err.clone().unwrap_or_else(|| format!("invalid value: {text}")))
+        Some(any)
+            if !any
+                .patterns
+                .iter()
+                .any(|pattern| lua::matches(text, pattern)) =>
+        {
+            Err(any
+                .err
+                .clone()
+                .unwrap_or_else(|| format!("invalid value: {text}")))
         }
         _ => Ok(()),
     }
 }
 
 fn validate_subsets(field: &Field, value: &Value) -> Result<(), String> {
-    let Some(items) = value.as_array() else { return Ok(()) };
+    let Some(items) = value.as_array() else {
+        return Ok(());
+    };
     let mut touched: Vec<&Vec<String>> = Vec::new();
     for item in items.iter().filter_map(Value::as_str) {
-        let subset = field.mutually_exclusive_subsets.iter().find(|subset| subset.iter().any(|member| member == item));
+        let subset = field
+            .mutually_exclusive_subsets
+            .iter()
+            .find(|subset| subset.iter().any(|member| member == item));
         touched.extend(subset.filter(|subset| !touched.contains(subset)));
     }
     if touched.len() <= 1 {
         return Ok(());
     }
     let quoted = |subset: &&Vec<String>| format!("('{}')", subset.join("', '"));
-    Err(format!("these sets are mutually exclusive: {}", touched.iter().map(quoted).collect::<Vec<_>>().join(", ")))
+    Err(format!(
+        "these sets are mutually exclusive: {}",
+        touched.iter().map(quoted).collect::<Vec<_>>().join(", ")
+    ))
 }
 
 /// Numbers are equal by value: 1 and 1.0 are one.
@@ -308,7 +400,9 @@ fn equal(one: &Value, other: &Value) -> bool {
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn list(options: &[Value]) -> String {

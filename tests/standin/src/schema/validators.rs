@@ -52,16 +52,28 @@ impl CustomValidator {
     fn check_text(self, text: &str) -> Result<(), String> {
         match self {
             Self::Utf8Name => ensure(
-                text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_~".contains(c) || !c.is_ascii()),
-                || format!("invalid value '{text}': the only accepted ascii characters are alphanumerics or ., -, _, and ~"),
+                text.chars()
+                    .all(|c| c.is_ascii_alphanumeric() || ".-_~".contains(c) || !c.is_ascii()),
+                || {
+                    format!(
+                        "invalid value '{text}': the only accepted ascii characters are alphanumerics or ., -, _, and ~"
+                    )
+                },
             ),
             Self::Tag => ensure(
-                text.chars().all(|c| !c.is_ascii_control() && c != ',' && c != '/'),
-                || format!("invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"),
+                text.chars()
+                    .all(|c| !c.is_ascii_control() && c != ',' && c != '/'),
+                || {
+                    format!(
+                        "invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
+                    )
+                },
             ),
             Self::Host => match Host::parse(text) {
                 Err(HostError::Invalid) => Err(format!("invalid value: {text}")),
-                Err(HostError::Port) | Ok(Host { port: Some(_), .. }) => Err("must not have a port".to_owned()),
+                Err(HostError::Port) | Ok(Host { port: Some(_), .. }) => {
+                    Err("must not have a port".to_owned())
+                }
                 Ok(_) => Ok(()),
             },
             Self::HostWithOptionalPort => host_with_optional_port(text),
@@ -70,28 +82,45 @@ impl CustomValidator {
             Self::WildcardHost => wildcard_host(text),
             Self::UpstreamName => match Host::parse(text) {
                 Err(_) => Err(format!("Invalid name ('{text}'); must be a valid hostname")),
-                Ok(Host { kind: HostKind::Ipv4 | HostKind::Ipv6, .. }) => {
-                    Err(format!("Invalid name ('{text}'); no ip addresses allowed"))
+                Ok(Host {
+                    kind: HostKind::Ipv4 | HostKind::Ipv6,
+                    ..
+                }) => Err(format!("Invalid name ('{text}'); no ip addresses allowed")),
+                Ok(Host { port: Some(_), .. }) => {
+                    Err(format!("Invalid name ('{text}'); no port allowed"))
                 }
-                Ok(Host { port: Some(_), .. }) => Err(format!("Invalid name ('{text}'); no port allowed")),
                 Ok(_) => Ok(()),
             },
             Self::Target => ensure(Host::parse(text).is_ok(), || {
                 format!("Invalid target ('{text}'); not a valid hostname or ip address")
             }),
-            Self::IpOrCidr => ensure(is_ip_or_cidr(text), || format!("invalid ip or cidr range: '{text}'")),
+            Self::IpOrCidr => ensure(is_ip_or_cidr(text), || {
+                format!("invalid ip or cidr range: '{text}'")
+            }),
             Self::Path => path(text),
             Self::RouterPath => router_path(text),
             Self::HeaderName => ensure(
-                text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
-                || format!("bad header name '{text}', allowed characters are A-Z, a-z, 0-9, '_', and '-'"),
+                text.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
+                || {
+                    format!(
+                        "bad header name '{text}', allowed characters are A-Z, a-z, 0-9, '_', and '-'"
+                    )
+                },
             ),
             Self::CookieName => ensure(
-                text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)),
-                || format!("contains one or more invalid characters. ASCII control characters (0-31;127), space, tab and the characters ()<>@,;:\\\"/?={{}}[] are not allowed: '{text}'"),
+                text.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)),
+                || {
+                    format!(
+                        "contains one or more invalid characters. ASCII control characters (0-31;127), space, tab and the characters ()<>@,;:\\\"/?={{}}[] are not allowed: '{text}'"
+                    )
+                },
             ),
             Self::RedirectUri => match Url::parse(text) {
-                Ok(url) if url.fragment().is_some() => Err(format!("fragment not allowed in '{text}'")),
+                Ok(url) if url.fragment().is_some() => {
+                    Err(format!("fragment not allowed in '{text}'"))
+                }
                 Ok(url) if url.has_host() => Ok(()),
                 _ => Err(format!("cannot parse '{text}'")),
             },
@@ -101,7 +130,9 @@ impl CustomValidator {
             Self::Certificate => key_material::check_certificate(text),
             Self::PrivateKey => key_material::check_private_key(text),
             Self::PublicKey => key_material::check_public_key(text),
-            Self::LuaSource => lua::syntax_error(text).map_or(Ok(()), |error| Err(format!("error parsing function: {error}"))),
+            Self::LuaSource => lua::syntax_error(text).map_or(Ok(()), |error| {
+                Err(format!("error parsing function: {error}"))
+            }),
             Self::PemPair | Self::TerminationAnswer | Self::RisingRateLimits => Ok(()),
         }
     }
@@ -132,8 +163,13 @@ fn host_with_optional_port(text: &str) -> Result<(), String> {
 fn server_name(text: &str, shown: &str) -> Result<(), String> {
     match Host::parse(text) {
         Err(HostError::Invalid) => Err(format!("invalid value: {shown}")),
-        Ok(Host { kind: HostKind::Ipv4 | HostKind::Ipv6, .. }) => Err("must not be an IP".to_owned()),
-        Err(HostError::Port) | Ok(Host { port: Some(_), .. }) => Err("must not have a port".to_owned()),
+        Ok(Host {
+            kind: HostKind::Ipv4 | HostKind::Ipv6,
+            ..
+        }) => Err("must not be an IP".to_owned()),
+        Err(HostError::Port) | Ok(Host { port: Some(_), .. }) => {
+            Err("must not have a port".to_owned())
+        }
         Ok(_) => Ok(()),
     }
 }
@@ -152,7 +188,9 @@ fn wildcard_host(text: &str) -> Result<(), String> {
 }
 
 fn is_ip_or_cidr(text: &str) -> bool {
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let (address, prefix) = text
+        .split_once('/')
+        .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let longest = match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => 32,
         Ok(IpAddr::V6(_)) => 128,
@@ -165,7 +203,9 @@ fn is_ip_or_cidr(text: &str) -> bool {
 fn path(text: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~%:@!$&'()*+,;=".contains(&byte);
     if !text.starts_with('/') || !text.bytes().all(allowed) {
-        return Err(format!("invalid path: '{text}' (characters outside of the reserved list of RFC 3986 found)"));
+        return Err(format!(
+            "invalid path: '{text}' (characters outside of the reserved list of RFC 3986 found)"
+        ));
     }
     percent_encoding(text)
 }
@@ -194,7 +234,9 @@ fn router_path(text: &str) -> Result<(), String> {
         percent_encoding(text)?;
     }
     let normalized = normalize_path(text);
-    ensure(normalized == text, || format!("non-normalized path, consider use '{normalized}' instead"))
+    ensure(normalized == text, || {
+        format!("non-normalized path, consider use '{normalized}' instead")
+    })
 }
 
 /// Dot segments resolved, unreserved characters decoded, escapes in capitals.
@@ -208,7 +250,9 @@ fn normalize_path(text: &str) -> Cow<'_, str> {
         decoded.push_str(&rest[..index]);
         let escape = rest.get(index + 1..index + 3).unwrap_or_default();
         match u8::from_str_radix(escape, 16) {
-            Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => decoded.push(char::from(byte)),
+            Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                decoded.push(char::from(byte))
+            }
             _ => {
                 decoded.push('%');
                 decoded.push_str(&escape.to_ascii_uppercase());
@@ -232,7 +276,12 @@ fn normalize_path(text: &str) -> Cow<'_, str> {
 }
 
 fn termination_answer(config: &Map<String, Value>) -> Result<(), String> {
-    let present = |name: &str| config.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let present = |name: &str| {
+        config
+            .get(name)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty())
+    };
     let raw = present("content_type") || present("body");
     if present("message") && raw {
         return Err("message cannot be used with content_type or body".to_owned());
@@ -241,7 +290,9 @@ fn termination_answer(config: &Map<String, Value>) -> Result<(), String> {
         return Err("content_type requires a body".to_owned());
     }
     let echo = config.get("echo") == Some(&Value::Bool(true));
-    ensure(!(echo && raw), || "echo cannot be used with content_type and body".to_owned())
+    ensure(!(echo && raw), || {
+        "echo cannot be used with content_type and body".to_owned()
+    })
 }
 
 fn rising_rate_limits(config: &Map<String, Value>) -> Result<(), String> {
@@ -251,16 +302,23 @@ fn rising_rate_limits(config: &Map<String, Value>) -> Result<(), String> {
         .collect();
     for (index, (lower, limit)) in limits.iter().enumerate() {
         if let Some((upper, less)) = limits[index + 1..].iter().find(|(_, other)| other < limit) {
-            return Err(format!("The limit for {upper}({less:.1}) cannot be lower than the limit for {lower}({limit:.1})"));
+            return Err(format!(
+                "The limit for {upper}({less:.1}) cannot be lower than the limit for {lower}({limit:.1})"
+            ));
         }
     }
     let redis = config.get("policy").and_then(Value::as_str) == Some("redis");
-    let sync_rate = config.get("sync_rate").and_then(Value::as_f64).unwrap_or(-1.0);
+    let sync_rate = config
+        .get("sync_rate")
+        .and_then(Value::as_f64)
+        .unwrap_or(-1.0);
     let real_time = (sync_rate + 1.0).abs() < f64::EPSILON;
     if !redis && !real_time {
         return Err("sync_rate can only be used with the redis policy".to_owned());
     }
-    ensure(real_time || sync_rate >= 0.02, || "sync_rate must be greater than 0.02, or -1 to disable".to_owned())
+    ensure(real_time || sync_rate >= 0.02, || {
+        "sync_rate must be greater than 0.02, or -1 to disable".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -277,7 +335,10 @@ mod tests {
             assert_eq!(refusal(CustomValidator::RouterPath, sound), None, "{sound}");
         }
         for unsound in ["/a/../b", "/%41", "/%2", "~/("] {
-            assert!(refusal(CustomValidator::RouterPath, unsound).is_some(), "{unsound}");
+            assert!(
+                refusal(CustomValidator::RouterPath, unsound).is_some(),
+                "{unsound}"
+            );
         }
         assert_eq!(
             refusal(CustomValidator::RouterPath, "/a/./b").as_deref(),
@@ -294,7 +355,8 @@ mod tests {
 
     #[test]
     fn longer_periods_allow_no_less() {
-        let config = serde_json::json!({"minute": 10, "hour": 5, "policy": "local", "sync_rate": -1});
+        let config =
+            serde_json::json!({"minute": 10, "hour": 5, "policy": "local", "sync_rate": -1});
         assert!(CustomValidator::RisingRateLimits.check(&config).is_err());
     }
 }

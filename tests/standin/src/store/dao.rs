@@ -35,7 +35,11 @@ pub(crate) struct Dao {
 impl Dao {
     /// Without `writable`, every write that the schema allows is refused in the end, as Kong does without a database.
     pub(crate) fn new(registry: Arc<Registry>, store: Store, writable: bool) -> Self {
-        Self { registry, store, writable }
+        Self {
+            registry,
+            store,
+            writable,
+        }
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -58,17 +62,29 @@ impl Dao {
         request: &PageRequest,
         filter: impl Fn(&Map<String, Value>) -> bool,
     ) -> Result<Page, Error> {
-        request.by_id(self.snapshot().all(&schema.name).filter(|entity| filter(entity)))
+        request.by_id(
+            self.snapshot()
+                .all(&schema.name)
+                .filter(|entity| filter(entity)),
+        )
     }
 
     /// Creates an entity.
-    pub(crate) fn insert(&self, schema: &Schema, mut given: Map<String, Value>) -> Result<Entity, Error> {
+    pub(crate) fn insert(
+        &self,
+        schema: &Schema,
+        mut given: Map<String, Value>,
+    ) -> Result<Entity, Error> {
         let now = self.prepare(schema, &mut given)?;
         self.store.write(|draft| {
             let names = server_names::asked_for(draft, schema, &mut given, None)?;
-            let mut entity = schema.fill(given.clone(), Operation::Insert, now).map_err(Error::schema_violation)?;
+            let mut entity = schema
+                .fill(given.clone(), Operation::Insert, now)
+                .map_err(Error::schema_violation)?;
             self.resolve_names(draft, schema, &mut entity)?;
-            schema.validate(&entity, Completeness::Whole, now).map_err(Error::schema_violation)?;
+            schema
+                .validate(&entity, Completeness::Whole, now)
+                .map_err(Error::schema_violation)?;
             self.check_protocols(draft, schema, &entity)?;
             self.permit(|| format!("cannot create '{}' entities", schema.name))?;
             if draft.snapshot.get(&schema.name, id_of(&entity)).is_some() {
@@ -81,23 +97,38 @@ impl Dao {
     }
 
     /// Changes what is given of an entity that exists.
-    pub(crate) fn update(&self, schema: &Schema, key: &Key, mut given: Map<String, Value>) -> Result<Entity, Error> {
+    pub(crate) fn update(
+        &self,
+        schema: &Schema,
+        key: &Key,
+        mut given: Map<String, Value>,
+    ) -> Result<Entity, Error> {
         let now = self.prepare(schema, &mut given)?;
         self.store.write(|draft| {
-            let mut before = locate(draft, schema, key).map(|entity| Map::clone(entity)).ok_or_else(|| match key {
-                Key::Id(id) => Error::not_found("id", id),
-                Key::Field(field, value) => Error::not_found(field, value),
-            })?;
+            let mut before = locate(draft, schema, key)
+                .map(|entity| Map::clone(entity))
+                .ok_or_else(|| match key {
+                    Key::Id(id) => Error::not_found("id", id),
+                    Key::Field(field, value) => Error::not_found(field, value),
+                })?;
             // Which subschema applies is known from what exists.
-            if let Some(name) = schema.subschema_key.as_ref().filter(|name| !given.contains_key(*name)) {
+            if let Some(name) = schema
+                .subschema_key
+                .as_ref()
+                .filter(|name| !given.contains_key(*name))
+            {
                 given.insert(name.clone(), before.get(name).cloned().unwrap_or_default());
             }
-            let changes = schema.fill(given.clone(), Operation::Update, now).map_err(Error::schema_violation)?;
+            let changes = schema
+                .fill(given.clone(), Operation::Update, now)
+                .map_err(Error::schema_violation)?;
             let names = server_names::asked_for(draft, schema, &mut given, Some(id_of(&before)))?;
             schema.hide_shorthands(&mut before);
             let mut entity = schema.merge(changes, &before);
             self.resolve_names(draft, schema, &mut entity)?;
-            schema.validate(&entity, Completeness::Update, now).map_err(Error::schema_violation)?;
+            schema
+                .validate(&entity, Completeness::Update, now)
+                .map_err(Error::schema_violation)?;
             self.check_protocols(draft, schema, &entity)?;
             self.permit(|| format!("cannot update '{}' entities{}", schema.name, by(key)))?;
             let entity = self.keep(draft, schema, &given, entity)?;
@@ -107,7 +138,12 @@ impl Dao {
     }
 
     /// Puts an entity in the place of the one with that key, or creates it: what is not given goes back to defaults.
-    pub(crate) fn upsert(&self, schema: &Schema, key: &Key, mut given: Map<String, Value>) -> Result<Entity, Error> {
+    pub(crate) fn upsert(
+        &self,
+        schema: &Schema,
+        key: &Key,
+        mut given: Map<String, Value>,
+    ) -> Result<Entity, Error> {
         let now = self.prepare(schema, &mut given)?;
         self.store.write(|draft| {
             let before = locate(draft, schema, key).map(|entity| id_of(entity).to_owned());
@@ -120,11 +156,21 @@ impl Dao {
                 }
             };
             given.extend(id.map(|id| ("id".to_owned(), id.into())));
-            let mut entity = schema.fill(given.clone(), Operation::Upsert, now).map_err(Error::schema_violation)?;
+            let mut entity = schema
+                .fill(given.clone(), Operation::Upsert, now)
+                .map_err(Error::schema_violation)?;
             self.resolve_names(draft, schema, &mut entity)?;
-            schema.validate(&entity, Completeness::Whole, now).map_err(Error::schema_violation)?;
+            schema
+                .validate(&entity, Completeness::Whole, now)
+                .map_err(Error::schema_violation)?;
             self.check_protocols(draft, schema, &entity)?;
-            self.permit(|| format!("cannot create or update '{}' entities{}", schema.name, by(key)))?;
+            self.permit(|| {
+                format!(
+                    "cannot create or update '{}' entities{}",
+                    schema.name,
+                    by(key)
+                )
+            })?;
             let entity = self.keep(draft, schema, &given, entity)?;
             server_names::assign(draft, schema, &entity, names, now);
             Ok(entity)
@@ -151,7 +197,10 @@ impl Dao {
             && let Some(Value::String(target)) = given.get_mut("target")
         {
             let host = Host::parse(target).map_err(|_| {
-                Error::field_violation("target", "Invalid target; not a valid hostname or ip address")
+                Error::field_violation(
+                    "target",
+                    "Invalid target; not a valid hostname or ip address",
+                )
             })?;
             *target = host.with_port(DEFAULT_TARGET_PORT);
         }
@@ -166,27 +215,49 @@ impl Dao {
         if self.writable {
             return Ok(());
         }
-        Err(Error::unsupported(format!("{} when not using a database", operation())))
+        Err(Error::unsupported(format!(
+            "{} when not using a database",
+            operation()
+        )))
     }
 
     /// Lets `{"name": …}` stand for `{"id": …}` in foreign keys.
-    fn resolve_names(&self, draft: &Draft<'_>, schema: &Schema, entity: &mut Map<String, Value>) -> Result<(), Error> {
+    fn resolve_names(
+        &self,
+        draft: &Draft<'_>,
+        schema: &Schema,
+        entity: &mut Map<String, Value>,
+    ) -> Result<(), Error> {
         let mut errors = Errors::new();
         for (field, _, kind) in schema.foreign_fields() {
-            let Some(Value::Object(reference)) = entity.get(field) else { continue };
+            let Some(Value::Object(reference)) = entity.get(field) else {
+                continue;
+            };
             if reference.contains_key("id") {
                 continue;
             }
             let mut found = None;
             let mut unresolved = Map::new();
             for (name, unique) in self.registry.known(kind).fields.iter() {
-                let Some(value) = reference.get(name).and_then(Value::as_str).filter(|_| unique.unique) else { continue };
-                found = draft.index.find(kind, name, value).next().map(str::to_owned);
+                let Some(value) = reference
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .filter(|_| unique.unique)
+                else {
+                    continue;
+                };
+                found = draft
+                    .index
+                    .find(kind, name, value)
+                    .next()
+                    .map(str::to_owned);
                 if found.is_some() {
                     break;
                 }
                 let key = super::pretty::compact(&json!({name: value}));
-                let message = format!("the foreign key cannot be resolved with '{key}' for an existing '{kind}' entity");
+                let message = format!(
+                    "the foreign key cannot be resolved with '{key}' for an existing '{kind}' entity"
+                );
                 unresolved.insert(name.to_owned(), message.into());
             }
             match found {
@@ -195,23 +266,43 @@ impl Dao {
                 None => drop(errors.insert(field.to_owned(), unresolved.into())),
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(Error::foreign_keys_unresolved(errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::foreign_keys_unresolved(errors))
+        }
     }
 
     /// A plugin and its route, or one of its service's routes, need a protocol in common.
-    fn check_protocols(&self, draft: &Draft<'_>, schema: &Schema, entity: &Map<String, Value>) -> Result<(), Error> {
+    fn check_protocols(
+        &self,
+        draft: &Draft<'_>,
+        schema: &Schema,
+        entity: &Map<String, Value>,
+    ) -> Result<(), Error> {
         if schema.name != "plugins" {
             return Ok(());
         }
         let protocols = |entity: &Map<String, Value>| {
-            entity.get("protocols").and_then(Value::as_array).cloned().unwrap_or_default()
+            entity
+                .get("protocols")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
         };
         let own = protocols(entity);
-        let common = |route: &Entity| protocols(route).iter().any(|protocol| own.contains(protocol));
+        let common = |route: &Entity| {
+            protocols(route)
+                .iter()
+                .any(|protocol| own.contains(protocol))
+        };
         let reference = |field: &str| entity.get(field).and_then(|key| key.get("id")?.as_str());
         if let Some(route) = reference("route").and_then(|id| draft.snapshot.get("routes", id)) {
             if !common(route) {
-                return Err(Error::field_violation("protocols", "must match the associated route's protocols"));
+                return Err(Error::field_violation(
+                    "protocols",
+                    "must match the associated route's protocols",
+                ));
             }
         } else if let Some(service) = reference("service") {
             let mut routes = draft
@@ -238,17 +329,31 @@ impl Dao {
         schema.transform(given, &mut entity);
         let id = id_of(&entity).to_owned();
         for (name, _) in schema.fields.iter().filter(|(_, field)| field.unique) {
-            let Some(value) = entity.get(name).and_then(Value::as_str) else { continue };
-            if draft.index.find(&schema.name, name, value).any(|owner| owner != id) {
-                return Err(Error::unique_violation(Map::from_iter([(name.to_owned(), Value::from(value))])));
+            let Some(value) = entity.get(name).and_then(Value::as_str) else {
+                continue;
+            };
+            if draft
+                .index
+                .find(&schema.name, name, value)
+                .any(|owner| owner != id)
+            {
+                return Err(Error::unique_violation(Map::from_iter([(
+                    name.to_owned(),
+                    Value::from(value),
+                )])));
             }
         }
         if schema.cache_key.len() > 1 {
             refuse_if_taken(draft, schema, &entity)?;
         }
         for (field, _, kind) in schema.foreign_fields() {
-            let Some(key) = entity.get(field).filter(|key| !key.is_null()) else { continue };
-            if key["id"].as_str().is_none_or(|id| draft.snapshot.get(kind, id).is_none()) {
+            let Some(key) = entity.get(field).filter(|key| !key.is_null()) else {
+                continue;
+            };
+            if key["id"]
+                .as_str()
+                .is_none_or(|id| draft.snapshot.get(kind, id).is_none())
+            {
                 return Err(Error::no_such_reference(field, key, kind));
             }
         }
@@ -267,13 +372,21 @@ impl Dao {
     /// Removes an entity after what refers to it: children that go with it go first, any other child refuses.
     fn remove(&self, draft: &mut Draft<'_>, schema: &Schema, id: &str) -> Result<(), Error> {
         for (child, field) in self.registry.children(&schema.name) {
-            let orphans: Vec<String> = draft.index.find(&child.name, field, id).map(str::to_owned).collect();
+            let orphans: Vec<String> = draft
+                .index
+                .find(&child.name, field, id)
+                .map(str::to_owned)
+                .collect();
             if orphans.is_empty() {
                 continue;
             }
-            let cascades = child.fields.get(field).is_some_and(|field| field.on_delete == OnDelete::Cascade);
+            let cascades = child
+                .fields
+                .get(field)
+                .is_some_and(|field| field.on_delete == OnDelete::Cascade);
             // Kong's DAO, not its database, takes a certificate's server names along.
-            if !cascades && (schema.name.as_str(), child.name.as_str()) != ("certificates", "snis") {
+            if !cascades && (schema.name.as_str(), child.name.as_str()) != ("certificates", "snis")
+            {
                 return Err(Error::still_referenced(&schema.name, &child.name));
             }
             for orphan in orphans {
@@ -295,9 +408,9 @@ fn by(key: &Key) -> String {
 fn find<'a>(snapshot: &'a Snapshot, schema: &Schema, key: &Key) -> Option<&'a Entity> {
     match key {
         Key::Id(id) => snapshot.get(&schema.name, id),
-        Key::Field(field, value) => {
-            snapshot.all(&schema.name).find(|entity| entity.get(field).and_then(Value::as_str) == Some(value))
-        }
+        Key::Field(field, value) => snapshot
+            .all(&schema.name)
+            .find(|entity| entity.get(field).and_then(Value::as_str) == Some(value)),
     }
 }
 
@@ -312,25 +425,47 @@ fn locate<'a>(draft: &'a Draft<'_>, schema: &Schema, key: &Key) -> Option<&'a En
 }
 
 /// Fields that are unique together, unless one that must be set is not.
-fn refuse_if_taken(draft: &Draft<'_>, schema: &Schema, entity: &Map<String, Value>) -> Result<(), Error> {
+fn refuse_if_taken(
+    draft: &Draft<'_>,
+    schema: &Schema,
+    entity: &Map<String, Value>,
+) -> Result<(), Error> {
     let member = |name: &String| entity.get(name).cloned().unwrap_or(Value::Null);
-    let key: Map<String, Value> = schema.cache_key.iter().map(|name| (name.clone(), member(name))).collect();
-    let Some((name, value)) =
-        key.iter().find_map(|(name, value)| Some((name, value.as_str().or_else(|| value.get("id")?.as_str())?)))
-    else {
+    let key: Map<String, Value> = schema
+        .cache_key
+        .iter()
+        .map(|name| (name.clone(), member(name)))
+        .collect();
+    let Some((name, value)) = key.iter().find_map(|(name, value)| {
+        Some((name, value.as_str().or_else(|| value.get("id")?.as_str())?))
+    }) else {
         return Ok(());
     };
-    let taken = draft.index.find(&schema.name, name, value).filter(|id| *id != id_of(entity)).any(|id| {
-        let other = draft.snapshot.get(&schema.name, id);
-        other.is_some_and(|other| key.iter().all(|(name, value)| other.get(name).unwrap_or(&Value::Null) == value))
-    });
-    if taken { Err(Error::unique_violation(key)) } else { Ok(()) }
+    let taken = draft
+        .index
+        .find(&schema.name, name, value)
+        .filter(|id| *id != id_of(entity))
+        .any(|id| {
+            let other = draft.snapshot.get(&schema.name, id);
+            other.is_some_and(|other| {
+                key.iter()
+                    .all(|(name, value)| other.get(name).unwrap_or(&Value::Null) == value)
+            })
+        });
+    if taken {
+        Err(Error::unique_violation(key))
+    } else {
+        Ok(())
+    }
 }
 
 /// `ca_certificates` of a service are no foreign keys to the schema, but to Kong's DAO.
 fn refuse_if_trusted(draft: &Draft<'_>, id: &str) -> Result<(), Error> {
     let trusts = |service: &&Entity| {
-        service.get("ca_certificates").and_then(Value::as_array).is_some_and(|list| list.contains(&id.into()))
+        service
+            .get("ca_certificates")
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.contains(&id.into()))
     };
     match draft.snapshot.all("services").find(trusts) {
         Some(service) => Err(Error::referenced_by_others(format!(

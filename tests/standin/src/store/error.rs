@@ -36,7 +36,12 @@ pub(crate) struct Error {
 
 impl Error {
     fn new(code: Code, name: &str, message: String) -> Self {
-        Self { code, name: name.to_owned(), message, details: Map::new() }
+        Self {
+            code,
+            name: name.to_owned(),
+            message,
+            details: Map::new(),
+        }
     }
 
     /// Adds a member to the body.
@@ -71,7 +76,10 @@ impl Error {
 
     /// A schema violation of one field.
     pub(crate) fn field_violation(field: &str, message: impl Into<String>) -> Self {
-        Self::schema_violation(Errors::from_iter([(field.to_owned(), Value::from(message.into()))]))
+        Self::schema_violation(Errors::from_iter([(
+            field.to_owned(),
+            Value::from(message.into()),
+        )]))
     }
 
     pub(crate) fn primary_key_violation(id: &str) -> Self {
@@ -81,9 +89,12 @@ impl Error {
     }
 
     pub(crate) fn no_such_reference(field: &str, key: &Value, kind: &str) -> Self {
-        let message =
-            format!("the foreign key '{}' does not reference an existing '{kind}' entity.", pretty::compact(key));
-        Self::new(Code::ForeignKeyViolation, "foreign key violation", message).with("fields", json!({field: key}))
+        let message = format!(
+            "the foreign key '{}' does not reference an existing '{kind}' entity.",
+            pretty::compact(key)
+        );
+        Self::new(Code::ForeignKeyViolation, "foreign key violation", message)
+            .with("fields", json!({field: key}))
     }
 
     pub(crate) fn still_referenced(kind: &str, by: &str) -> Self {
@@ -101,27 +112,51 @@ impl Error {
         let faults = describe(&errors);
         let message = match faults.as_slice() {
             [fault] => format!("foreign key unresolved ({fault})"),
-            faults => format!("{} foreign keys unresolved ({})", faults.len(), faults.join("; ")),
+            faults => format!(
+                "{} foreign keys unresolved ({})",
+                faults.len(),
+                faults.join("; ")
+            ),
         };
-        Self::new(Code::ForeignKeysUnresolved, "foreign keys unresolved", message).with("fields", errors)
+        Self::new(
+            Code::ForeignKeysUnresolved,
+            "foreign keys unresolved",
+            message,
+        )
+        .with("fields", errors)
     }
 
     /// Whose `fields` are those that are taken, with their values.
     pub(crate) fn unique_violation(fields: Map<String, Value>) -> Self {
         let fields = Value::from(fields);
-        let message = format!("UNIQUE violation detected on '{}'", pretty::compact(&fields));
-        Self::new(Code::UniqueViolation, "unique constraint violation", message).with("fields", fields)
+        let message = format!(
+            "UNIQUE violation detected on '{}'",
+            pretty::compact(&fields)
+        );
+        Self::new(
+            Code::UniqueViolation,
+            "unique constraint violation",
+            message,
+        )
+        .with("fields", fields)
     }
 
     pub(crate) fn not_found(field: &str, value: &str) -> Self {
         let key = json!({field: value});
         let by = if field == "id" { "primary key " } else { "" };
-        let message = format!("could not find the entity with {by}'{}'", pretty::compact(&key));
+        let message = format!(
+            "could not find the entity with {by}'{}'",
+            pretty::compact(&key)
+        );
         Self::new(Code::NotFound, "not found", message).with("fields", key)
     }
 
     pub(crate) fn invalid_offset(offset: &str, reason: &str) -> Self {
-        Self::new(Code::InvalidOffset, "invalid offset", format!("'{offset}' is not a valid offset: {reason}"))
+        Self::new(
+            Code::InvalidOffset,
+            "invalid offset",
+            format!("'{offset}' is not a valid offset: {reason}"),
+        )
     }
 
     pub(crate) fn invalid_size(message: &str) -> Self {
@@ -129,12 +164,20 @@ impl Error {
     }
 
     pub(crate) fn invalid_unique(field: &str, message: String) -> Self {
-        Self::new(Code::InvalidUnique, &format!("invalid unique {field}"), message)
+        Self::new(
+            Code::InvalidUnique,
+            &format!("invalid unique {field}"),
+            message,
+        )
     }
 
     pub(crate) fn invalid_option(option: &str, fault: &str) -> Self {
-        Self::new(Code::InvalidOptions, "invalid options", format!("invalid option ({option}: {fault})"))
-            .with("options", json!({option: fault}))
+        Self::new(
+            Code::InvalidOptions,
+            "invalid options",
+            format!("invalid option ({option}: {fault})"),
+        )
+        .with("options", json!({option: fault}))
     }
 
     pub(crate) fn unsupported(message: String) -> Self {
@@ -144,27 +187,57 @@ impl Error {
     /// A declarative configuration's faults, by kind and place.
     pub(crate) fn declarative(faults: Errors) -> Self {
         let faults = Value::from(faults);
-        let message = format!("declarative config is invalid: {}", pretty::compact(&faults));
-        Self::new(Code::DeclarativeConfig, "invalid declarative configuration", message).with("fields", faults)
+        let message = format!(
+            "declarative config is invalid: {}",
+            pretty::compact(&faults)
+        );
+        Self::new(
+            Code::DeclarativeConfig,
+            "invalid declarative configuration",
+            message,
+        )
+        .with("fields", faults)
     }
 }
 
 /// The faults one by one: rules first, then fields in alphabetical order, those inside a field by their path.
 fn describe(errors: &Errors) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| pretty::indented(value), str::to_owned);
-    let mut faults: Vec<String> = errors.get("@entity").and_then(Value::as_array).into_iter().flatten().map(text).collect();
-    let mut fields: Vec<(&String, &Value)> = errors.iter().filter(|(field, _)| *field != "@entity").collect();
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| pretty::indented(value), str::to_owned)
+    };
+    let mut faults: Vec<String> = errors
+        .get("@entity")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(text)
+        .collect();
+    let mut fields: Vec<(&String, &Value)> = errors
+        .iter()
+        .filter(|(field, _)| *field != "@entity")
+        .collect();
     fields.sort_by_key(|(field, _)| *field);
     for (field, error) in fields {
         match error {
             Value::Object(inner) => {
                 let mut inner: Vec<(&String, &Value)> = inner.iter().collect();
                 inner.sort_by_key(|(name, _)| *name);
-                faults.extend(inner.iter().map(|(name, error)| format!("{field}.{name}: {}", text(error))));
+                faults.extend(
+                    inner
+                        .iter()
+                        .map(|(name, error)| format!("{field}.{name}: {}", text(error))),
+                );
             }
             Value::Array(items) => {
-                let items = items.iter().enumerate().filter(|(_, error)| !error.is_null());
-                faults.extend(items.map(|(index, error)| format!("{field}.{}: {}", index + 1, text(error))));
+                let items = items
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, error)| !error.is_null());
+                faults.extend(
+                    items.map(|(index, error)| format!("{field}.{}: {}", index + 1, text(error))),
+                );
             }
             error => faults.push(format!("{field}: {}", text(error))),
         }
@@ -180,7 +253,10 @@ mod tests {
     fn a_schema_violation_names_each_fault_by_its_path() {
         let errors = json!({"paths": [null, "bad"], "name": "taken", "@entity": ["rule"]});
         let body = Error::schema_violation(errors.as_object().cloned().unwrap()).body();
-        assert_eq!(body["message"], "3 schema violations (rule; name: taken; paths.2: bad)");
+        assert_eq!(
+            body["message"],
+            "3 schema violations (rule; name: taken; paths.2: bad)"
+        );
         assert_eq!(body["code"], 2);
     }
 }

@@ -29,12 +29,17 @@ impl Index {
     pub(super) fn add(&mut self, kind: &str, entity: &Map<String, Value>) {
         let owners = self.owners.entry(kind.to_owned()).or_default();
         for key in keys(entity) {
-            owners.entry(key).or_default().insert(id_of(entity).to_owned());
+            owners
+                .entry(key)
+                .or_default()
+                .insert(id_of(entity).to_owned());
         }
     }
 
     pub(super) fn remove(&mut self, kind: &str, entity: &Map<String, Value>) {
-        let Some(owners) = self.owners.get_mut(kind) else { return };
+        let Some(owners) = self.owners.get_mut(kind) else {
+            return;
+        };
         for key in keys(entity) {
             if let Some(ids) = owners.get_mut(&key) {
                 ids.remove(id_of(entity));

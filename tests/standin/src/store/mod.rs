@@ -27,8 +27,8 @@ pub(crate) use dao::{Dao, Key};
 pub(crate) use error::{Code, Error};
 use index::Index;
 pub(crate) use paging::{Page, PageRequest};
-pub use snapshot::{Entities, Entity, Snapshot};
 pub(crate) use snapshot::id_of;
+pub use snapshot::{Entities, Entity, Snapshot};
 
 /// A cheap handle on the configuration; clones share it.
 #[derive(Debug, Clone)]
@@ -40,7 +40,10 @@ pub struct Store {
 impl Store {
     /// An empty configuration.
     pub fn new() -> Self {
-        Self { current: watch::Sender::new(Arc::new(Snapshot::default())), index: Arc::default() }
+        Self {
+            current: watch::Sender::new(Arc::new(Snapshot::default())),
+            index: Arc::default(),
+        }
     }
 
     /// Follows the configuration: the receiver holds the snapshot in force and wakes at each change.
@@ -57,9 +60,17 @@ impl Store {
     fn write<T, E>(&self, change: impl FnOnce(&mut Draft<'_>) -> Result<T, E>) -> Result<T, E> {
         let mut index = self.index.lock();
         let before = self.snapshot();
-        let mut draft = Draft { snapshot: Snapshot::clone(&before), index: &mut index, changed: false };
+        let mut draft = Draft {
+            snapshot: Snapshot::clone(&before),
+            index: &mut index,
+            changed: false,
+        };
         let outcome = change(&mut draft);
-        let Draft { mut snapshot, changed, .. } = draft;
+        let Draft {
+            mut snapshot,
+            changed,
+            ..
+        } = draft;
         match outcome {
             Ok(_) if changed => {
                 snapshot.version += 1;

@@ -24,13 +24,16 @@ fn write(value: &Value, depth: Option<usize>, text: &mut String) {
             // A hole in a list leaves later elements with their numbers.
             let holes = items.iter().any(Value::is_null);
             let members = items.iter().enumerate().filter(|(_, item)| !item.is_null());
-            let members = members.map(|(index, item)| (holes.then(|| format!("[{}]", index + 1)), item));
+            let members =
+                members.map(|(index, item)| (holes.then(|| format!("[{}]", index + 1)), item));
             write_members(members.collect(), depth, text);
         }
         Value::Object(object) => {
             let mut members: Vec<(&String, &Value)> = object.iter().collect();
             members.sort_by_key(|(name, _)| *name);
-            let members = members.into_iter().map(|(name, value)| (Some(key(name)), value));
+            let members = members
+                .into_iter()
+                .map(|(name, value)| (Some(key(name)), value));
             write_members(members.collect(), depth, text);
         }
         scalar => text.push_str(&scalar.to_string()),
@@ -67,20 +70,32 @@ fn write_members(members: Vec<(Option<String>, &Value)>, depth: Option<usize>, t
 }
 
 fn quoted(string: &str) -> String {
-    format!("\"{}\"", string.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\\n"))
+    format!(
+        "\"{}\"",
+        string
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\\n")
+    )
 }
 
 /// A name as it is, anything else in brackets.
 fn key(name: &str) -> String {
     const KEYWORDS: [&str; 22] = [
-        "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
-        "not", "or", "repeat", "return", "then", "true", "until", "while",
+        "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if",
+        "in", "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
     ];
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && !KEYWORDS.contains(&name);
-    if plain { name.to_owned() } else { format!("[{}]", quoted(name)) }
+    if plain {
+        name.to_owned()
+    } else {
+        format!("[{}]", quoted(name))
+    }
 }
 
 #[cfg(test)]
@@ -91,12 +106,19 @@ mod tests {
 
     #[test]
     fn a_table_is_written_with_its_keys_in_order() {
-        let table = json!({"group": "gold", "consumer": {"id": "x"}, "route": null, "@entity": ["a", "b"]});
-        assert_eq!(compact(&table), r#"{["@entity"]={"a","b"},consumer={id="x"},group="gold",route=null}"#);
+        let table =
+            json!({"group": "gold", "consumer": {"id": "x"}, "route": null, "@entity": ["a", "b"]});
+        assert_eq!(
+            compact(&table),
+            r#"{["@entity"]={"a","b"},consumer={id="x"},group="gold",route=null}"#
+        );
     }
 
     #[test]
     fn elements_after_a_hole_keep_their_numbers() {
-        assert_eq!(compact(&json!([null, {"name": "taken"}])), r#"{[2]={name="taken"}}"#);
+        assert_eq!(
+            compact(&json!([null, {"name": "taken"}])),
+            r#"{[2]={name="taken"}}"#
+        );
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::Draft;
 use super::error::Error;
 use super::snapshot::{Snapshot, id_of};
-use super::Draft;
 use crate::schema::{Schema, Timestamp};
 
 /// Takes the list out of what was given for a certificate. None: the names stay as they are.
@@ -21,9 +21,11 @@ pub(super) fn asked_for(
     }
     let names = match given.get("snis") {
         Some(Value::Null) => Vec::new(),
-        Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
+        Some(Value::Array(items)) if items.iter().all(Value::is_string) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         // Not a list of names: the schema says so.
         _ => return Ok(None),
     };
@@ -32,10 +34,16 @@ pub(super) fn asked_for(
         if names[..index].contains(name) {
             return violation(format!("{name} is duplicated"));
         }
-        let owner = draft.index.find("snis", "name", name).next().and_then(|id| draft.snapshot.get("snis", id));
+        let owner = draft
+            .index
+            .find("snis", "name", name)
+            .next()
+            .and_then(|id| draft.snapshot.get("snis", id));
         let owner = owner.and_then(|sni| sni["certificate"]["id"].as_str());
         if let Some(owner) = owner.filter(|owner| Some(*owner) != certificate) {
-            return violation(format!("{name} already associated with existing certificate '{owner}'"));
+            return violation(format!(
+                "{name} already associated with existing certificate '{owner}'"
+            ));
         }
     }
     Ok(Some(names))
@@ -49,16 +57,26 @@ pub(super) fn assign(
     names: Option<Vec<String>>,
     now: Timestamp,
 ) {
-    let Some(names) = names.filter(|_| schema.name == "certificates") else { return };
+    let Some(names) = names.filter(|_| schema.name == "certificates") else {
+        return;
+    };
     let current: Vec<(String, String)> = draft
         .index
         .find("snis", "certificate", id_of(certificate))
-        .filter_map(|id| Some((id.to_owned(), draft.snapshot.get("snis", id)?["name"].as_str()?.to_owned())))
+        .filter_map(|id| {
+            Some((
+                id.to_owned(),
+                draft.snapshot.get("snis", id)?["name"].as_str()?.to_owned(),
+            ))
+        })
         .collect();
     for (id, _) in current.iter().filter(|(_, name)| !names.contains(name)) {
         draft.remove("snis", id);
     }
-    for name in names.iter().filter(|name| !current.iter().any(|(_, present)| present == *name)) {
+    for name in names
+        .iter()
+        .filter(|name| !current.iter().any(|(_, present)| present == *name))
+    {
         let sni = json!({
             "id": uuid::Uuid::new_v4().to_string(),
             "name": name,

@@ -27,14 +27,21 @@ pub struct Snapshot {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self { version: 0, configuration_hash: EMPTY_HASH.to_owned(), kinds: IndexMap::new() }
+        Self {
+            version: 0,
+            configuration_hash: EMPTY_HASH.to_owned(),
+            kinds: IndexMap::new(),
+        }
     }
 }
 
 impl Snapshot {
     /// All entities of a kind, oldest first.
     pub fn all(&self, kind: &str) -> impl Iterator<Item = &Entity> {
-        self.kinds.get(kind).into_iter().flat_map(|entities| entities.values())
+        self.kinds
+            .get(kind)
+            .into_iter()
+            .flat_map(|entities| entities.values())
     }
 
     /// The entity of that kind and id.
@@ -44,7 +51,9 @@ impl Snapshot {
 
     /// The kinds that have or had entities.
     pub fn kinds(&self) -> impl Iterator<Item = (&str, &Entities)> {
-        self.kinds.iter().map(|(kind, entities)| (kind.as_str(), &**entities))
+        self.kinds
+            .iter()
+            .map(|(kind, entities)| (kind.as_str(), &**entities))
     }
 
     pub(super) fn put(&mut self, kind: &str, entity: Entity) {

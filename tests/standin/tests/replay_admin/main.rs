@@ -1,0 +1,277 @@
+//! Replays what a real Kong 3.9.1 answered on its Admin API, with PostgreSQL and without a database, call by call.
+//!
+//! Every call must have the same status, the same headers of those recorded, and the same body: the same members at
+//! each level, the same scalars. What the server makes (ids, keys, hashes, times) is compared by identity: where the
+//! recording repeats an id, so must the answers. [`EXCEPTIONS`] lists all that is judged less strictly, and why.
+
+mod compare;
+mod recording;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kong_standin::{Config, Database, Standin};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use serde_json::Value;
+
+use compare::{Comparison, Strictness};
+use recording::{Call, Recording};
+
+/// The parts of bodies that are judged less strictly: the recording, the call's number, the part, how, why.
+const EXCEPTIONS: &[(&str, u64, &str, Strictness, &str)] = &[
+    (
+        POSTGRES,
+        0,
+        "/server",
+        Strictness::Shape,
+        "counters of connections",
+    ),
+    (
+        POSTGRES,
+        0,
+        "/memory",
+        Strictness::Nothing,
+        "the stand-in has no shared dictionaries and no Lua VM per worker",
+    ),
+    (
+        POSTGRES,
+        75,
+        "/fields",
+        Strictness::Shape,
+        "OpenSSL's words for what is no PEM",
+    ),
+    (
+        POSTGRES,
+        75,
+        "/message",
+        Strictness::Shape,
+        "OpenSSL's words for what is no PEM",
+    ),
+    (
+        POSTGRES,
+        88,
+        "/data",
+        Strictness::Shape,
+        "which consumers are on a page follows from random ids",
+    ),
+    (
+        POSTGRES,
+        89,
+        "/data",
+        Strictness::Shape,
+        "which consumers are on a page follows from random ids",
+    ),
+    (
+        DBLESS,
+        0,
+        "/server",
+        Strictness::Shape,
+        "counters of connections",
+    ),
+    (
+        DBLESS,
+        0,
+        "/memory",
+        Strictness::Nothing,
+        "the stand-in has no shared dictionaries and no Lua VM per worker",
+    ),
+    (
+        DBLESS,
+        5,
+        "/server",
+        Strictness::Shape,
+        "counters of connections",
+    ),
+    (
+        DBLESS,
+        5,
+        "/memory",
+        Strictness::Nothing,
+        "the stand-in has no shared dictionaries and no Lua VM per worker",
+    ),
+    (
+        DBLESS,
+        10,
+        "/config",
+        Strictness::Shape,
+        "YAML whose members stand in the order of Lua's hash tables",
+    ),
+    (
+        DBLESS,
+        14,
+        "/fields",
+        Strictness::Shape,
+        "another YAML parser's words",
+    ),
+    (
+        DBLESS,
+        14,
+        "/message",
+        Strictness::Shape,
+        "another YAML parser's words",
+    ),
+];
+
+const POSTGRES: &str = "admin-api-postgres.jsonl";
+const DBLESS: &str = "admin-api-dbless.jsonl";
+
+#[tokio::test]
+async fn database_mode_answers_as_recorded() {
+    replay(
+        POSTGRES,
+        include_str!("../fixtures/admin-api-postgres.jsonl"),
+        Database::Memory,
+        104,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn dbless_mode_answers_as_recorded() {
+    replay(
+        DBLESS,
+        include_str!("../fixtures/admin-api-dbless.jsonl"),
+        Database::Off,
+        19,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_plugin_that_only_a_real_kong_has_is_refused_by_name() {
+    let standin = Standin::start(Config {
+        database: Database::Memory,
+        ..Config::default()
+    })
+    .await
+    .unwrap();
+    let client = client();
+    for (name, message) in [
+        (
+            "rate-limiting",
+            "plugin 'rate-limiting' not enabled; a real Kong has it, the stand-in gateway does not",
+        ),
+        (
+            "nope",
+            "plugin 'nope' not enabled; add it to the 'plugins' configuration property",
+        ),
+    ] {
+        let request = Request::post(format!("http://{}/plugins", standin.admin_addr()))
+            .header("content-type", "application/json")
+            .body(Full::from(serde_json::json!({"name": name}).to_string()))
+            .unwrap();
+        let response = client.request(request).await.unwrap();
+        assert_eq!(response.status(), 400);
+        let body: Value =
+            serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes())
+                .unwrap();
+        assert_eq!(body["fields"]["name"], message);
+    }
+    standin.shutdown().await;
+}
+
+async fn replay(name: &'static str, text: &str, database: Database, calls: usize) {
+    let schema_only = ["correlation-id", "cors", "rate-limiting"];
+    let config = Config {
+        database,
+        schema_only_plugins: schema_only.map(str::to_owned).to_vec(),
+        ..Config::default()
+    };
+    let standin = Standin::start(config).await.unwrap();
+    let client = client();
+    let (certificate, key) = certificate_authority();
+    let recording = Recording::parse(text, &certificate, &key);
+    assert_eq!(recording.calls.len(), calls);
+
+    let mut comparison = Comparison::default();
+    let mut differences = Vec::new();
+    for call in &recording.calls {
+        let call_differences =
+            check(&client, standin.admin_addr(), call, name, &mut comparison).await;
+        let title = format!("{} {} {}", call.number, call.method, call.path);
+        differences.extend(
+            call_differences
+                .into_iter()
+                .map(|difference| format!("{title}: {difference}")),
+        );
+    }
+    standin.shutdown().await;
+    assert!(
+        differences.is_empty(),
+        "{} differences:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
+}
+
+/// Makes one call and lists how the answer differs from the recorded one.
+async fn check(
+    client: &Client<HttpConnector, Full<Bytes>>,
+    admin: SocketAddr,
+    call: &Call,
+    recording: &str,
+    comparison: &mut Comparison,
+) -> Vec<String> {
+    let path = comparison.translate(&call.path);
+    let mut request = Request::builder()
+        .method(call.method.as_str())
+        .uri(format!("http://{admin}{path}"));
+    if let Some(content_type) = &call.content_type {
+        request = request.header("content-type", content_type);
+    }
+    let body = comparison.translate(call.body.as_deref().unwrap_or_default());
+    let response = client
+        .request(request.body(Full::from(body)).unwrap())
+        .await
+        .unwrap();
+
+    let mut differences = Vec::new();
+    if response.status() != call.status {
+        differences.push(format!(
+            "status {} instead of {}",
+            response.status().as_u16(),
+            call.status
+        ));
+    }
+    for (name, recorded) in &call.headers {
+        let header = response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap());
+        if header != Some(recorded.as_str()) {
+            differences.push(format!("header {name}: {header:?} instead of {recorded:?}"));
+        }
+    }
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let lenient: Vec<(&str, Strictness)> = EXCEPTIONS
+        .iter()
+        .filter(|(name, number, ..)| *name == recording && *number == call.number)
+        .map(|(_, _, pointer, strictness, _)| (*pointer, *strictness))
+        .collect();
+    // Targets are listed newest first; any other list is in the order of ids, which are random.
+    comparison.ordered = call.path.ends_with("/targets") || call.path.ends_with("/health");
+    differences.extend(comparison.bodies(&call.answer, &body, &lenient));
+    differences
+}
+
+fn client() -> Client<HttpConnector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+/// A certificate and its key, both in PEM: the recorded certificate's key was not recorded.
+fn certificate_authority() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
