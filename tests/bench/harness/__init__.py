@@ -1,0 +1,1 @@
+"""How tests/bench/gateway measures."""

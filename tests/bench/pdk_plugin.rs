@@ -1,0 +1,157 @@
+//! Plugins on kong-pdk that do next to nothing: what is measured with them is the way from Kong to a plugin and back.
+//!
+//! `pdk_plugin serve --dir DIR` writes `DIR/PLUGIN.json` for each plugin, then serves on `DIR/plugins.sock` until SIGTERM.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kong_pdk::plugin::{Access, Log};
+use kong_pdk::{ConfigError, Flow, HandlerError, Kong, Plugin, PluginConfig, Server};
+use kong_pdk::{phase, registration, request, response, server};
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+const VERSION: &str = "1.0.0";
+
+/// As the peer on go-pdk, so that both run at the same point of a request.
+const PRIORITY: i32 = 900;
+
+#[derive(Deserialize, PluginConfig)]
+struct NoConfig {}
+
+/// One event for each request, no call.
+struct Empty;
+
+impl Plugin for Empty {
+    const NAME: &'static str = "bench-access";
+    const VERSION: &'static str = VERSION;
+    const PRIORITY: i32 = PRIORITY;
+    type Config = NoConfig;
+    type Instance = ();
+
+    fn configure(&self, _config: NoConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+impl Access for Empty {
+    async fn access(
+        &self,
+        _instance: &(),
+        _kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        Ok(Flow::Continue)
+    }
+}
+
+/// Two events for each request, no call.
+struct EmptyWithLog;
+
+impl Plugin for EmptyWithLog {
+    const NAME: &'static str = "bench-access-log";
+    const VERSION: &'static str = VERSION;
+    const PRIORITY: i32 = PRIORITY;
+    type Config = NoConfig;
+    type Instance = ();
+
+    fn configure(&self, _config: NoConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+impl Access for EmptyWithLog {
+    async fn access(
+        &self,
+        _instance: &(),
+        _kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        Ok(Flow::Continue)
+    }
+}
+
+impl Log for EmptyWithLog {
+    async fn log(&self, _instance: &(), _kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+/// The two calls of `go-plugin`.
+struct TwoCalls;
+
+#[derive(Deserialize, PluginConfig)]
+struct TwoCallsConfig {
+    /// How the two calls reach Kong
+    calls: Calls,
+}
+
+#[derive(Clone, Copy, Deserialize, PluginConfig)]
+#[serde(rename_all = "snake_case")]
+enum Calls {
+    /// Each waits for the reply to the one before, as with go-pdk.
+    Sequence,
+    /// Both in one write.
+    Batch,
+}
+
+impl Plugin for TwoCalls {
+    const NAME: &'static str = "bench-two-calls";
+    const VERSION: &'static str = VERSION;
+    const PRIORITY: i32 = PRIORITY;
+    type Config = TwoCallsConfig;
+    type Instance = Calls;
+
+    fn configure(&self, config: TwoCallsConfig) -> Result<Calls, ConfigError> {
+        Ok(config.calls)
+    }
+}
+
+impl Access for TwoCalls {
+    async fn access(
+        &self,
+        calls: &Calls,
+        kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        let get = request::get_header("host");
+        let set = response::set_header("x-bench", "two calls");
+        match calls {
+            Calls::Sequence => {
+                kong.call(get).await?;
+                kong.call(set).await?;
+            }
+            Calls::Batch => {
+                kong.batch((get, set)).await?;
+            }
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ["serve", "--dir", directory] =
+        arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    else {
+        bail!("usage: pdk_plugin serve --dir DIR");
+    };
+    let server = Server::builder()
+        .plugin(registration!(Empty))
+        .plugin(registration!(EmptyWithLog))
+        .plugin(registration!(TwoCalls))
+        .build()?;
+    let directory = Path::new(directory);
+    let socket = directory.join("plugins.sock");
+    for plugin in server.plugin_names() {
+        let dump = server
+            .dump(plugin, &socket.to_string_lossy())
+            .context("a plugin of this server has a dump")?;
+        fs::write(directory.join(format!("{plugin}.json")), dump.to_string())?;
+    }
+    let listener = server::bind(&socket, 0o666)?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    server
+        .serve(listener, async { drop(terminated.recv().await) })
+        .await;
+    Ok(())
+}
