@@ -25,8 +25,7 @@ impl Description {
 
     /// The schema of the plugin entity, with the configuration within.
     pub(crate) fn schema(&self) -> Value {
-        let config = self.config.clone().required(true);
-        json!({ "name": self.name, "fields": [{ "config": config.as_json() }] })
+        json!({ "name": self.name, "fields": [{ "config": self.config.as_json() }] })
     }
 
     /// The dump. Kong ignores the socket's path: it takes the one in its own configuration.

@@ -193,7 +193,12 @@ impl<T> Probe<T> {
 }
 
 #[doc(hidden)]
-pub trait WithoutPhase<T: Plugin> {
+pub trait WithoutPhase<T: Plugin>: Sized {
+    /// Keeps the trait in use where every phase is implemented.
+    #[must_use]
+    fn any_phases(self) -> Self {
+        self
+    }
     fn certificate(&self) -> Option<Handler<T>> {
         None
     }
@@ -224,13 +229,9 @@ pub type Handlers<T> = [Option<Handler<T>>; PhaseName::ALL.len()];
 #[macro_export]
 macro_rules! registration {
     ($plugin:expr) => {{
-        #[expect(
-            unused_imports,
-            reason = "unused by a plugin that implements every phase"
-        )]
         use $crate::plugin::WithoutPhase as _;
         let plugin = $plugin;
-        let probe = $crate::plugin::Probe::of(&plugin);
+        let probe = $crate::plugin::Probe::of(&plugin).any_phases();
         let handlers = [
             probe.certificate(),
             probe.rewrite(),

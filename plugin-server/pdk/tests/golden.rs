@@ -3,7 +3,12 @@
 //! `fixtures/plugin-socket.jsonl` has, for the phases access, response and log, the arguments and the reply of each PDK method
 //! as hex; `reply: null` is a call that Kong threw on.
 
-use std::fmt::Debug;
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use std::fmt::{Debug, Write as _};
 
 use bytes::{Bytes, BytesMut};
 use kong_pdk::argument::{EntityId, MaxEntries, Method, QueryValue, Scheme, Status, UpstreamPath};
@@ -34,78 +39,78 @@ fn calls() -> Vec<Cell> {
         consumer_id: consumer.id.clone(),
     };
     vec![
-        cell(client::get_ip()),
-        cell(client::get_forwarded_ip()),
-        cell(client::get_port()),
-        cell(client::get_forwarded_port()),
-        cell(client::get_credential()),
-        cell(client::load_consumer(ConsumerKey::username("alice"))),
-        cell(client::load_consumer(ConsumerKey::username("nobody"))),
-        cell(client::get_consumer()),
-        cell(client::authenticate(Authenticated::Both(
+        cell(&client::get_ip()),
+        cell(&client::get_forwarded_ip()),
+        cell(&client::get_port()),
+        cell(&client::get_forwarded_port()),
+        cell(&client::get_credential()),
+        cell(&client::load_consumer(ConsumerKey::username("alice"))),
+        cell(&client::load_consumer(ConsumerKey::username("nobody"))),
+        cell(&client::get_consumer()),
+        cell(&client::authenticate(Authenticated::Both(
             consumer, credential,
         ))),
-        cell(client::get_protocol(true)),
-        cell(ctx::set_shared("k", "v")),
-        cell(ctx::set_shared("k", 3.5)),
-        cell(ctx::get_shared("llm_usage")),
-        cell(ctx::get_shared("none")),
-        cell(ctx::get_shared("t_true")),
-        cell(ctx::get_shared("t_false")),
-        cell(ctx::get_shared("t_num")),
-        cell(ctx::get_shared("t_list")),
-        cell(ctx::get_shared("t_map")),
-        cell(ip::is_trusted("127.0.0.1")),
-        cell(log::alert(["hello ", "alert"])),
-        cell(log::crit(["hello ", "crit"])),
-        cell(log::err(["hello ", "err"])),
-        cell(log::warn(["hello ", "warn"])),
-        cell(log::notice(["hello ", "notice"])),
-        cell(log::info(["hello ", "info"])),
-        cell(log::debug(["hello ", "debug"])),
-        cell(log::set_serialize_value("llm.cost", 5)),
-        cell(log::serialize()),
-        cell(nginx::get_var("request_id")),
-        cell(nginx::get_var("bytes_sent")),
-        cell(nginx::get_var("none_such")),
-        cell(nginx::get_tls1_version_str()),
-        cell(nginx::set_ctx("a", "b")),
-        cell(nginx::get_ctx("authenticated_consumer")),
-        cell(nginx::get_ctx("none")),
-        cell(nginx::req_start_time()),
-        cell(nginx::get_subsystem()),
-        cell(node::get_id()),
-        cell(node::get_memory_stats()),
-        cell(request::get_scheme()),
-        cell(request::get_host()),
-        cell(request::get_port()),
-        cell(request::get_forwarded_scheme()),
-        cell(request::get_forwarded_host()),
-        cell(request::get_forwarded_port()),
-        cell(request::get_http_version()),
-        cell(request::get_method()),
-        cell(request::get_path()),
-        cell(request::get_path_with_query()),
-        cell(request::get_raw_query()),
-        cell(request::get_query_arg("q")),
-        cell(request::get_query_arg("none")),
-        cell(request::get_query(hundred)),
-        cell(request::get_header("x-one")),
-        cell(request::get_header("x-two")),
-        cell(request::get_header("none")),
-        cell(request::get_headers(hundred)),
-        cell(request::get_raw_body()),
-        cell(request::get_uri_captures()),
-        cell(response::get_status()),
-        cell(response::get_header("content-type")),
-        cell(response::get_header("none")),
-        cell(response::get_headers(hundred)),
-        cell(response::get_source()),
-        cell(response::set_status(Status::new(201).unwrap())),
-        cell(response::set_header("x-set", "1")),
-        cell(response::add_header("x-add", "1")),
-        cell(response::clear_header("x-up")),
-        cell(response::set_headers([
+        cell(&client::get_protocol(true)),
+        cell(&ctx::set_shared("k", "v")),
+        cell(&ctx::set_shared("k", 3.5)),
+        cell(&ctx::get_shared("llm_usage")),
+        cell(&ctx::get_shared("none")),
+        cell(&ctx::get_shared("t_true")),
+        cell(&ctx::get_shared("t_false")),
+        cell(&ctx::get_shared("t_num")),
+        cell(&ctx::get_shared("t_list")),
+        cell(&ctx::get_shared("t_map")),
+        cell(&ip::is_trusted("127.0.0.1")),
+        cell(&log::alert(["hello ", "alert"])),
+        cell(&log::crit(["hello ", "crit"])),
+        cell(&log::err(["hello ", "err"])),
+        cell(&log::warn(["hello ", "warn"])),
+        cell(&log::notice(["hello ", "notice"])),
+        cell(&log::info(["hello ", "info"])),
+        cell(&log::debug(["hello ", "debug"])),
+        cell(&log::set_serialize_value("llm.cost", 5)),
+        cell(&log::serialize()),
+        cell(&nginx::get_var("request_id")),
+        cell(&nginx::get_var("bytes_sent")),
+        cell(&nginx::get_var("none_such")),
+        cell(&nginx::get_tls1_version_str()),
+        cell(&nginx::set_ctx("a", "b")),
+        cell(&nginx::get_ctx("authenticated_consumer")),
+        cell(&nginx::get_ctx("none")),
+        cell(&nginx::req_start_time()),
+        cell(&nginx::get_subsystem()),
+        cell(&node::get_id()),
+        cell(&node::get_memory_stats()),
+        cell(&request::get_scheme()),
+        cell(&request::get_host()),
+        cell(&request::get_port()),
+        cell(&request::get_forwarded_scheme()),
+        cell(&request::get_forwarded_host()),
+        cell(&request::get_forwarded_port()),
+        cell(&request::get_http_version()),
+        cell(&request::get_method()),
+        cell(&request::get_path()),
+        cell(&request::get_path_with_query()),
+        cell(&request::get_raw_query()),
+        cell(&request::get_query_arg("q")),
+        cell(&request::get_query_arg("none")),
+        cell(&request::get_query(hundred)),
+        cell(&request::get_header("x-one")),
+        cell(&request::get_header("x-two")),
+        cell(&request::get_header("none")),
+        cell(&request::get_headers(hundred)),
+        cell(&request::get_raw_body()),
+        cell(&request::get_uri_captures()),
+        cell(&response::get_status()),
+        cell(&response::get_header("content-type")),
+        cell(&response::get_header("none")),
+        cell(&response::get_headers(hundred)),
+        cell(&response::get_source()),
+        cell(&response::set_status(Status::new(201).unwrap())),
+        cell(&response::set_header("x-set", "1")),
+        cell(&response::add_header("x-add", "1")),
+        cell(&response::clear_header("x-up")),
+        cell(&response::set_headers([
             ("x-a", kong_pdk::argument::HeaderValue::from("1")),
             ("x-b", vec!["1", "2"].into()),
         ])),
@@ -114,27 +119,27 @@ fn calls() -> Vec<Cell> {
                 .header("Retry-After", "7")
                 .body(r#"{"message":"limited"}"#),
         ),
-        cell(router::get_route()),
-        cell(router::get_service()),
-        cell(service::set_upstream("pool")),
-        cell(service::set_upstream("none")),
-        cell(service::set_target("127.0.0.1", 47091)),
-        cell(service::request::set_scheme(Scheme::Http)),
-        cell(service::request::set_path(
+        cell(&router::get_route()),
+        cell(&router::get_service()),
+        cell(&service::set_upstream("pool")),
+        cell(&service::set_upstream("none")),
+        cell(&service::set_target("127.0.0.1", 47091)),
+        cell(&service::request::set_scheme(Scheme::Http)),
+        cell(&service::request::set_path(
             UpstreamPath::new("/v2").unwrap(),
         )),
-        cell(service::request::set_raw_query("z=1")),
-        cell(service::request::set_method(Method::Post)),
-        cell(service::request::set_query([("a", "1")])),
-        cell(service::request::set_header("x-u", "1")),
-        cell(service::request::add_header("x-u", "1")),
-        cell(service::request::clear_header("x-one")),
-        cell(service::request::set_headers([("x-u", "1")])),
-        cell(service::request::set_raw_body(r#"{"a":1}"#)),
-        cell(service::response::get_status()),
-        cell(service::response::get_header("content-type")),
-        cell(service::response::get_headers(hundred)),
-        cell(service::response::get_raw_body()),
+        cell(&service::request::set_raw_query("z=1")),
+        cell(&service::request::set_method(Method::Post)),
+        cell(&service::request::set_query([("a", "1")])),
+        cell(&service::request::set_header("x-u", "1")),
+        cell(&service::request::add_header("x-u", "1")),
+        cell(&service::request::clear_header("x-one")),
+        cell(&service::request::set_headers([("x-u", "1")])),
+        cell(&service::request::set_raw_body(r#"{"a":1}"#)),
+        cell(&service::response::get_status()),
+        cell(&service::response::get_header("content-type")),
+        cell(&service::response::get_headers(hundred)),
+        cell(&service::response::get_raw_body()),
     ]
 }
 
@@ -145,9 +150,9 @@ struct Cell {
     decode: fn(Bytes) -> String,
 }
 
-fn cell<C: Call<Reply: Debug>>(call: C) -> Cell {
+fn cell<C: Call<Reply: Debug>>(call: &C) -> Cell {
     let mut connection = Connection::new(DEFAULT_MAX_FRAME);
-    connection.call(&call);
+    connection.call(call);
     let (method, arguments) = two_frames(connection.output());
     assert_eq!(method, C::METHOD);
     Cell {
@@ -232,7 +237,7 @@ fn all_270_recorded_calls_agree() {
                 None if permitted => "exit".to_owned(),
                 None => "throws".to_owned(),
             };
-            replies.push_str(&format!("{method}: {reply}\n"));
+            writeln!(replies, "{method}: {reply}").unwrap();
             checked += 1;
         }
         insta::assert_snapshot!(format!("replies_in_{phase}"), replies);
@@ -340,7 +345,7 @@ fn replies_with_a_trap_are_read_as_kong_means_them() {
 
 #[test]
 fn a_nil_is_sent_as_an_empty_value() {
-    let cell = cell(ctx::set_shared("k", Value::Nil));
+    let cell = cell(&ctx::set_shared("k", Value::Nil));
     assert_eq!(cell.arguments[..], [0x0a, 1, b'k', 0x12, 0]);
 }
 
@@ -354,7 +359,7 @@ fn arguments_that_kong_throws_on_cannot_be_made() {
     UpstreamPath::new("").unwrap_err();
     EntityId::new("alice").unwrap_err();
     EntityId::new("b32379d9-3d28-5683-a79c-72139be6e34f").unwrap();
-    let flag = cell(service::request::set_query([("flag", QueryValue::Flag)]));
+    let flag = cell(&service::request::set_query([("flag", QueryValue::Flag)]));
     assert_eq!(
         flag.arguments[..],
         [&[0x0a, 0x0a, 0x0a, 4][..], b"flag", &[0x12, 2, 0x20, 1]].concat()

@@ -1,5 +1,10 @@
 //! Laws of the frames, of the pipeline and of values, for any input.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};

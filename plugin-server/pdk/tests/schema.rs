@@ -1,5 +1,10 @@
 //! The schema that Kong gets from a configuration type, and the reading of what Kong then sends.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kong_pdk::PluginConfig;

@@ -191,6 +191,9 @@ async fn handle_event(
     };
     if session.is_broken() {
         count(&counters.interrupted);
+        if let Ended::Failed(error) = ended {
+            tracing::debug!(%phase, error = &*error as &dyn std::error::Error, "kong ended an event");
+        }
         return Ok(Next::Close);
     }
     let name = plugin.description().name;

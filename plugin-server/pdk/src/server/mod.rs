@@ -2,10 +2,10 @@
 //!
 //! # Life of an event
 //!
-//! 1. [`connection`] reads a request; an event names an instance and a phase.
-//! 2. [`instances`] finds the instance. An unknown one is the only reason to close a connection during an event: Kong then
+//! 1. `connection` reads a request; an event names an instance and a phase.
+//! 2. `instances` finds the instance. An unknown one is the only reason to close a connection during an event: Kong then
 //!    starts the instance anew and repeats the event.
-//! 3. [`hosted`] runs the handler, fenced: a panic, an error, a passed deadline and a lack of room each end in the answer that
+//! 3. `hosted` runs the handler, fenced: a panic, an error, a passed deadline and a lack of room each end in the answer that
 //!    the plugin's [`Limits`](crate::plugin::Limits) configure.
 //! 4. The connection ends the protocol properly and reads the next request.
 //!

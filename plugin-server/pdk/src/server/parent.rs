@@ -33,3 +33,18 @@ impl Default for ParentWatch {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_another_parent_counts_as_gone() {
+        let other = ParentWatch {
+            parent: parent_id().wrapping_add(1),
+        };
+        other.gone().await;
+        let same = tokio::time::timeout(EVERY * 10, ParentWatch::new().gone());
+        assert!(same.await.is_err());
+    }
+}
