@@ -1,0 +1,311 @@
+//! What a request will probably cost, before anybody knows.
+//!
+//! # Algorithm
+//!
+//! ```text
+//! prompt  = exact BPE tokens of the first 64 KiB of text + ⌈bytes beyond / 4⌉ + what is priced without text
+//! answer  = largest of max_tokens, max_completion_tokens, max_output_tokens (without any: 1,024) × max(n, best_of)
+//! reserve = prompt                               if the prompt alone exceeds the limit: it can never pass
+//!         = min(prompt + answer, limit)          otherwise: a first request is always admissible
+//! ```
+//!
+//! The vocabulary is `cl100k_base` for GPT-4, GPT-3.5 and the embedding models, `o200k_base` for all others: exact for OpenAI's
+//! models, near for the rest. A message of a chat costs 4 tokens besides its text, an image 765, other media a token for 64 bytes
+//! of Base64. A body that is no JSON object costs a token for 4 bytes; no body costs nothing.
+//!
+//! Worked: limit 1,000; a prompt of 300 tokens with `max_tokens: 5000` reserves 1,000, a prompt of 300 without a cap too, one with
+//! `max_tokens: 100, n: 3` 600. What an answer needs beyond its reservation becomes a debt when it is settled.
+
+use bpe_openai::Tokenizer;
+
+use super::request::{Request, Shape};
+
+/// Bytes of text to a token where they are not tokenized: prose in English has 4 to 5.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
+/// Tokens assumed for an answer whose length the client does not cap.
+pub const DEFAULT_OUTPUT_TOKENS: u64 = 1_024;
+
+/// A request's price in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// The most that all answers together may have; 0 if nothing is generated.
+    pub output_tokens: u64,
+    /// The vocabulary to count the answer with.
+    pub vocabulary: Vocabulary,
+}
+
+/// A byte-pair vocabulary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// GPT-4, GPT-3.5, `text-embedding-*`.
+    Cl100k,
+    /// GPT-4o and everything since; also the stand-in for other vendors' vocabularies.
+    #[default]
+    O200k,
+}
+
+impl Vocabulary {
+    /// The vocabulary of a model.
+    pub fn of(model: &str) -> Self {
+        // A vendor's prefix ("openai/gpt-4") is no part of the model's name, a fine-tune's ("ft:gpt-4:…") neither.
+        let name = model.rsplit('/').next().unwrap_or(model);
+        let name = name.strip_prefix("ft:").unwrap_or(name);
+        let is_older = (name.starts_with("gpt-4")
+            && !name.starts_with("gpt-4o")
+            && !name.starts_with("gpt-4."))
+            || {
+                [
+                    "gpt-3.5",
+                    "gpt-35",
+                    "text-embedding-",
+                    "davinci-002",
+                    "babbage-002",
+                ]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            };
+        if is_older { Self::Cl100k } else { Self::O200k }
+    }
+
+    /// Counts the tokens of a text exactly.
+    pub fn count(self, text: &str) -> u64 {
+        self.tokenizer().count(text) as u64
+    }
+
+    fn tokenizer(self) -> &'static Tokenizer {
+        match self {
+            Self::Cl100k => bpe_openai::cl100k_base(),
+            Self::O200k => bpe_openai::o200k_base(),
+        }
+    }
+
+    /// Loads both vocabularies, which takes some tens of milliseconds, so that no request waits for it.
+    pub fn load_all() {
+        for vocabulary in [Self::Cl100k, Self::O200k] {
+            vocabulary.count("");
+        }
+    }
+}
+
+impl Estimate {
+    /// The price of a JSON body of `body_bytes`.
+    pub fn of_request(request: &Request, body_bytes: usize) -> Self {
+        let vocabulary = request
+            .model
+            .as_deref()
+            .map_or_else(Vocabulary::default, Vocabulary::of);
+        let prompt = &request.prompt;
+        let prompt_tokens = match request.shape {
+            Shape::Unknown => (body_bytes as u64).div_ceil(BYTES_PER_TOKEN),
+            Shape::Generation | Shape::Embedding => prompt
+                .texts()
+                .map(|text| vocabulary.count(text))
+                .sum::<u64>()
+                .saturating_add(prompt.fixed_tokens())
+                .saturating_add(prompt.beyond_bytes().div_ceil(BYTES_PER_TOKEN)),
+        };
+        let output_tokens = match request.shape {
+            Shape::Embedding => 0,
+            Shape::Generation | Shape::Unknown => request
+                .output_cap
+                .unwrap_or(DEFAULT_OUTPUT_TOKENS)
+                .saturating_mul(request.choices),
+        };
+        Self {
+            prompt_tokens,
+            output_tokens,
+            vocabulary,
+        }
+    }
+
+    /// The price of a body of which only the size is known, or whose content says nothing. No body asks for no answer.
+    pub fn of_bytes(body_bytes: u64) -> Self {
+        Self {
+            prompt_tokens: body_bytes.div_ceil(BYTES_PER_TOKEN),
+            output_tokens: if body_bytes == 0 {
+                0
+            } else {
+                DEFAULT_OUTPUT_TOKENS
+            },
+            vocabulary: Vocabulary::default(),
+        }
+    }
+
+    /// What to reserve of a limit on total tokens.
+    pub fn reserve_of(&self, limit: u64) -> u64 {
+        let most = limit.max(self.prompt_tokens);
+        self.prompt_tokens
+            .saturating_add(self.output_tokens)
+            .min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn estimate(body: &serde_json::Value) -> Estimate {
+        let body = body.to_string();
+        Estimate::of_request(&Request::read(body.as_bytes()).unwrap(), body.len())
+    }
+
+    #[test]
+    fn a_chat_costs_its_text_and_four_tokens_a_message() {
+        // "You are helpful." is 4 tokens of o200k_base, "Hello, world!" 4; two messages 8, the answer's opening 3.
+        let chat = json!({"model": "gpt-4o", "max_tokens": 50, "messages": [
+            {"role": "system", "content": "You are helpful."},
+            {"role": "user", "content": "Hello, world!"},
+        ]});
+        assert_eq!(estimate(&chat).prompt_tokens, 4 + 4 + 8 + 3);
+        let parts = json!({"model": "gpt-4o", "max_tokens": 50, "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "You are helpful."}]},
+            {"content": [{"text": "Hello, world!", "type": "text"}], "role": "user"},
+        ]});
+        assert_eq!(estimate(&parts), estimate(&chat));
+    }
+
+    #[test]
+    fn images_have_one_price_however_long_their_data() {
+        let image = |url: &str| {
+            estimate(&json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}))
+                .prompt_tokens
+        };
+        assert_eq!(image("https://example.com/a.png"), 765 + 4 + 3);
+        assert_eq!(
+            image(&format!("data:image/png;base64,{}", "A".repeat(100_000))),
+            765 + 4 + 3
+        );
+        let audio = json!({"messages": [{"role": "user", "content": [
+            {"type": "input_audio", "input_audio": {"data": "A".repeat(6_400), "format": "wav"}},
+        ]}]});
+        assert_eq!(estimate(&audio).prompt_tokens, 100 + 1 + 4 + 3);
+    }
+
+    #[test]
+    fn tools_and_tool_calls_are_not_free() {
+        let plain = json!({"messages": [{"role": "user", "content": "hi"}]});
+        let mut tools = plain.clone();
+        tools["tools"] = json!([{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]);
+        assert!(estimate(&tools).prompt_tokens > estimate(&plain).prompt_tokens + 8);
+        let mut calls = plain.clone();
+        calls["messages"][0]["tool_calls"] =
+            json!([{"id": "1", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]);
+        assert!(estimate(&calls).prompt_tokens > estimate(&plain).prompt_tokens + 4);
+    }
+
+    #[test]
+    fn completions_and_embeddings_take_texts_and_tokens() {
+        let prompt = |prompt| {
+            estimate(&json!({"model": "gpt-3.5-turbo-instruct", "prompt": prompt})).prompt_tokens
+        };
+        assert_eq!(prompt(json!("Hello, world!")), 4);
+        assert_eq!(prompt(json!(["Hello, world!", "Hello, world!"])), 8);
+        assert_eq!(prompt(json!([1, 2, 3])), 3);
+        assert_eq!(prompt(json!([[1, 2, 3], [4]])), 4);
+        let embedding =
+            estimate(&json!({"model": "text-embedding-3-small", "input": ["Hello, world!"]}));
+        assert_eq!((embedding.prompt_tokens, embedding.output_tokens), (4, 0));
+        assert_eq!(embedding.vocabulary, Vocabulary::Cl100k);
+    }
+
+    #[test]
+    fn the_answer_is_the_largest_cap_times_the_choices() {
+        let output = |body| estimate(&body).output_tokens;
+        assert_eq!(
+            output(json!({"messages": [], "max_tokens": 1, "max_completion_tokens": 10_000})),
+            10_000
+        );
+        assert_eq!(
+            output(json!({"messages": [], "max_tokens": 100, "n": 3})),
+            300
+        );
+        assert_eq!(
+            output(json!({"messages": [], "n": 2})),
+            2 * DEFAULT_OUTPUT_TOKENS
+        );
+        assert_eq!(
+            output(json!({"messages": [], "max_tokens": u64::MAX, "n": u64::MAX})),
+            u64::MAX
+        );
+    }
+
+    #[test]
+    fn a_first_request_is_admissible_unless_its_prompt_alone_is_too_large() {
+        let estimate = |prompt_tokens, output_tokens| Estimate {
+            prompt_tokens,
+            output_tokens,
+            ..Estimate::default()
+        };
+        assert_eq!(estimate(300, 5_000).reserve_of(1_000), 1_000);
+        assert_eq!(estimate(300, 300).reserve_of(1_000), 600);
+        assert_eq!(estimate(1_001, 1).reserve_of(1_000), 1_001);
+        assert_eq!(estimate(u64::MAX, u64::MAX).reserve_of(1_000), u64::MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_priced_by_its_size() {
+        assert_eq!(Estimate::of_bytes(4_001).prompt_tokens, 1_001);
+        assert_eq!(
+            Estimate::of_bytes(4_001).output_tokens,
+            DEFAULT_OUTPUT_TOKENS
+        );
+        assert_eq!(Estimate::of_bytes(0).reserve_of(10), 0);
+        assert_eq!(
+            estimate(&json!({"query": "x".repeat(100)})).prompt_tokens,
+            28
+        );
+    }
+
+    #[test]
+    fn text_beyond_the_cap_is_priced_by_its_size() {
+        let estimate = estimate(&json!({"prompt": "word ".repeat(100_000)}));
+        assert!(
+            (110_000..150_000).contains(&estimate.prompt_tokens),
+            "{estimate:?}"
+        );
+    }
+
+    #[test]
+    fn models_have_their_vocabularies() {
+        for model in [
+            "gpt-4",
+            "gpt-4-turbo",
+            "gpt-3.5-turbo",
+            "openai/gpt-4",
+            "ft:gpt-3.5-turbo:acme::1",
+            "text-embedding-ada-002",
+        ] {
+            assert_eq!(Vocabulary::of(model), Vocabulary::Cl100k, "{model}");
+        }
+        for model in [
+            "gpt-4o",
+            "gpt-4o-mini",
+            "gpt-4.1",
+            "gpt-5",
+            "o3",
+            "claude-sonnet-4",
+            "",
+            "/",
+        ] {
+            assert_eq!(Vocabulary::of(model), Vocabulary::O200k, "{model}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_no_slower_than_prose() {
+        let started = std::time::Instant::now();
+        for hostile in ["a", " ", "\u{202e}", "🏳️‍🌈", "^", "\\"] {
+            estimate(&json!({"prompt": hostile.repeat(200_000)}));
+        }
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(20),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}
