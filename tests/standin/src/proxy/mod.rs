@@ -1,11 +1,36 @@
 //! The proxy: from a client's connection to an upstream and back.
+//!
+//! # Layout
+//!
+//! In the order in which a request meets them: [`gateway`] (connections, workers, the configuration in force), [`exchange`]
+//! (the request as plugins see it), [`lifecycle`] (its phases), [`router`] and [`uri`], [`headers`], [`balancer`],
+//! [`upstream`], [`body`] (streaming the answer through body filters). [`error_page`] is what Kong says itself.
 
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+mod balancer;
+mod body;
+mod compiled;
+mod entities;
+mod error_page;
+mod exchange;
+mod gateway;
+mod headers;
+mod lifecycle;
+mod router;
+mod upstream;
+mod uri;
 
-use crate::node::Node;
+pub(crate) use error_page::{error_template, error_text, html_page, response_type, upstream_error_type};
+pub(crate) use exchange::{Consumer, Credential, Exchange, Exit, Source, State};
+pub(crate) use gateway::{Worker, serve};
+pub(crate) use router::split_port;
+pub(crate) use uri::{escape, normalize};
 
-/// Serves clients on `listener` until `shutdown` fires.
-pub(crate) async fn serve(_listener: TcpListener, _node: Node, shutdown: CancellationToken) {
-    shutdown.cancelled().await;
-}
+pub(crate) use crate::plugins::pdk::QueryValue;
+
+#[cfg(test)]
+pub(crate) use {
+    compiled::Compiled,
+    exchange::{Connection, RequestBody, Target},
+    router::{Captures, Match},
+    entities::{Route, Service},
+};
