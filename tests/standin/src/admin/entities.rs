@@ -43,9 +43,10 @@ impl Admin {
         let kept = ["tags", "size"]
             .iter()
             .filter_map(|name| Some((name, call.parameter(name)?)));
-        let kept: String = kept
+        let kept: Vec<String> = kept
             .map(|(name, value)| format!("&{name}={}", encode(value)))
             .collect();
+        let kept = kept.concat();
         let next = |offset: &str| {
             format!(
                 "/{}?offset={}{kept}",
@@ -221,7 +222,7 @@ impl Admin {
         {
             match snis {
                 Value::Array(names) if !names.iter().any(|name| name == text) => {
-                    names.push(text.into())
+                    names.push(text.into());
                 }
                 Value::Null => *snis = Value::Array(vec![text.into()]),
                 _ => {}

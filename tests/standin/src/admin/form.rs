@@ -104,16 +104,16 @@ fn infer_value(field: &Field, value: &mut Value) {
                 *value = Value::Array(vec![value.take()]);
             }
             if let (Value::Array(items), Some(elements)) = (value, &field.elements) {
-                items
-                    .iter_mut()
-                    .for_each(|item| infer_value(elements, item));
+                for item in items {
+                    infer_value(elements, item);
+                }
             }
         }
         Kind::Map => {
             if let (Value::Object(members), Some(values)) = (value, &field.values) {
-                members
-                    .values_mut()
-                    .for_each(|member| infer_value(values, member));
+                for member in members.values_mut() {
+                    infer_value(values, member);
+                }
             }
         }
         Kind::Record => {

@@ -1,6 +1,6 @@
 //! Judging a document: references resolved, every entity completed, faults in the shape of the document.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -100,14 +100,21 @@ struct Names {
 
 /// Faults by kind, and there by position in a list or by name.
 #[derive(Debug, Default)]
-struct Places(BTreeMap<String, (BTreeMap<usize, Value>, Map<String, Value>)>);
+struct Places(BTreeMap<String, OfKind>);
+
+/// The faults of one kind.
+#[derive(Debug, Default)]
+struct OfKind {
+    by_index: BTreeMap<usize, Value>,
+    by_name: Map<String, Value>,
+}
 
 impl Places {
     fn at_index(&mut self, kind: &str, index: usize, fault: Value) {
         self.0
             .entry(kind.to_owned())
             .or_default()
-            .0
+            .by_index
             .insert(index, fault);
     }
 
@@ -116,7 +123,7 @@ impl Places {
             .0
             .entry(kind.to_owned())
             .or_default()
-            .1
+            .by_name
             .entry(name)
             .or_insert_with(|| json!([]));
         if let Value::Array(faults) = faults {
@@ -125,7 +132,10 @@ impl Places {
     }
 
     fn into_errors(self) -> Errors {
-        let merge = |(by_index, mut by_name): (BTreeMap<usize, Value>, Map<String, Value>)| {
+        let merge = |OfKind {
+                         by_index,
+                         mut by_name,
+                     }: OfKind| {
             if by_name.is_empty() {
                 return list_of(by_index).unwrap_or_default();
             }
@@ -146,28 +156,30 @@ impl Places {
 impl Names {
     fn of(lists: &[(&Schema, Vec<Node<'_>>)]) -> Self {
         let mut names = Self::default();
-        let mut values: HashMap<(String, String, String), ()> = HashMap::new();
+        let mut values: HashSet<(String, String, String)> = HashSet::new();
         for (index, node) in lists.iter().flat_map(|(_, nodes)| nodes.iter().enumerate()) {
             node.visit(index, &mut |schema, item, index| {
                 let id = item["id"].as_str().unwrap_or_default().to_owned();
                 let declared = |field: &str, value: &str| {
                     format!("uniqueness violation: '{}' entity with {field} set to '{value}' already declared", schema.name)
                 };
+                let mut repeated = false;
                 let key = |name: &str| (schema.name.clone(), name.to_owned());
                 for (field, _) in schema.fields.iter().filter(|(_, field)| field.unique) {
                     let Some(value) = item.get(field).and_then(Value::as_str) else { continue };
                     let is_key = schema.endpoint_key.as_deref() == Some(field);
-                    if values.insert((schema.name.clone(), field.to_owned(), value.to_owned()), ()).is_none() {
+                    if values.insert((schema.name.clone(), field.to_owned(), value.to_owned())) {
                         if is_key {
                             names.ids.insert(key(value), id.clone());
                         }
                     } else if is_key {
+                        repeated = true;
                         names.faults.at_index(&schema.name, index, declared(field, value).into());
                     } else {
                         names.faults.at_name(&schema.name, &id, declared(field, value));
                     }
                 }
-                if names.ids.insert(key(&id), id.clone()).is_some() {
+                if names.ids.insert(key(&id), id.clone()).is_some() && !repeated {
                     names.faults.at_index(&schema.name, index, declared("primary key", &id).into());
                 }
             });

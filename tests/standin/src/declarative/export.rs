@@ -37,7 +37,7 @@ fn write(value: &Value, depth: usize, text: &mut String) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                text.push_str(&format!("{indent}{}:", scalar(name)));
+                text.extend([indent.as_str(), &scalar(name), ":"]);
                 write_member(member, depth, text);
             }
         }
@@ -46,14 +46,14 @@ fn write(value: &Value, depth: usize, text: &mut String) {
                 let mut lines = String::new();
                 match item {
                     Value::Object(members) if !members.is_empty() => {
-                        write(item, depth + 2, &mut lines)
+                        write(item, depth + 2, &mut lines);
                     }
                     Value::Array(nested) if !nested.is_empty() => {
-                        write(item, depth + 2, &mut lines)
+                        write(item, depth + 2, &mut lines);
                     }
                     single => lines = format!("{indent}  {}\n", inline(single)),
                 }
-                lines.replace_range(depth..depth + 1, "-");
+                lines.replace_range(depth..=depth, "-");
                 text.push_str(&lines);
             }
         }

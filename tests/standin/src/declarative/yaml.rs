@@ -154,6 +154,8 @@ fn scalar(text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use serde_json::json;
 
     use super::*;
@@ -180,7 +182,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..8 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            writeln!(text, "a{level}: &a{level} [{aliases}]").unwrap();
         }
         assert!(parse(&text).is_err());
     }

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
     pub(crate) kind: HostKind,
-    /// Normalized; an IPv6 address is written in full, without brackets.
-    pub(crate) host: String,
+    /// The name or address, normalized; an IPv6 address is written in full, without brackets.
+    pub(crate) name: String,
     pub(crate) port: Option<u16>,
 }
 
@@ -50,7 +50,7 @@ impl Host {
             let address: Ipv4Addr = host.parse().map_err(|_| HostError::Invalid)?;
             return Ok(Self {
                 kind: HostKind::Ipv4,
-                host: address.to_string(),
+                name: address.to_string(),
                 port,
             });
         }
@@ -65,7 +65,7 @@ impl Host {
         if labels.iter().enumerate().all(sound) {
             Ok(Self {
                 kind: HostKind::Name,
-                host: host.to_owned(),
+                name: host.to_owned(),
                 port,
             })
         } else {
@@ -83,13 +83,13 @@ impl Host {
             None => (text, None),
         };
         let address: Ipv6Addr = address.parse().map_err(|_| HostError::Invalid)?;
-        let host = address
+        let name = address
             .segments()
             .map(|segment| format!("{segment:04x}"))
             .join(":");
         Ok(Self {
             kind: HostKind::Ipv6,
-            host,
+            name,
             port,
         })
     }
@@ -98,8 +98,8 @@ impl Host {
     pub(crate) fn with_port(&self, default: u16) -> String {
         let port = self.port.unwrap_or(default);
         match self.kind {
-            HostKind::Ipv6 => format!("[{}]:{port}", self.host),
-            HostKind::Ipv4 | HostKind::Name => format!("{}:{port}", self.host),
+            HostKind::Ipv6 => format!("[{}]:{port}", self.name),
+            HostKind::Ipv4 | HostKind::Name => format!("{}:{port}", self.name),
         }
     }
 }

@@ -251,7 +251,7 @@ fn normalize_path(text: &str) -> Cow<'_, str> {
         let escape = rest.get(index + 1..index + 3).unwrap_or_default();
         match u8::from_str_radix(escape, 16) {
             Ok(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                decoded.push(char::from(byte))
+                decoded.push(char::from(byte));
             }
             _ => {
                 decoded.push('%');

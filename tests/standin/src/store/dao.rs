@@ -75,7 +75,7 @@ impl Dao {
         schema: &Schema,
         mut given: Map<String, Value>,
     ) -> Result<Entity, Error> {
-        let now = self.prepare(schema, &mut given)?;
+        let now = prepare(schema, &mut given)?;
         self.store.write(|draft| {
             let names = server_names::asked_for(draft, schema, &mut given, None)?;
             let mut entity = schema
@@ -85,12 +85,12 @@ impl Dao {
             schema
                 .validate(&entity, Completeness::Whole, now)
                 .map_err(Error::schema_violation)?;
-            self.check_protocols(draft, schema, &entity)?;
+            check_protocols(draft, schema, &entity)?;
             self.permit(|| format!("cannot create '{}' entities", schema.name))?;
             if draft.snapshot.get(&schema.name, id_of(&entity)).is_some() {
                 return Err(Error::primary_key_violation(id_of(&entity)));
             }
-            let entity = self.keep(draft, schema, &given, entity)?;
+            let entity = keep(draft, schema, &given, entity)?;
             server_names::assign(draft, schema, &entity, names, now);
             Ok(entity)
         })
@@ -103,7 +103,7 @@ impl Dao {
         key: &Key,
         mut given: Map<String, Value>,
     ) -> Result<Entity, Error> {
-        let now = self.prepare(schema, &mut given)?;
+        let now = prepare(schema, &mut given)?;
         self.store.write(|draft| {
             let mut before = locate(draft, schema, key)
                 .map(|entity| Map::clone(entity))
@@ -129,9 +129,9 @@ impl Dao {
             schema
                 .validate(&entity, Completeness::Update, now)
                 .map_err(Error::schema_violation)?;
-            self.check_protocols(draft, schema, &entity)?;
+            check_protocols(draft, schema, &entity)?;
             self.permit(|| format!("cannot update '{}' entities{}", schema.name, by(key)))?;
-            let entity = self.keep(draft, schema, &given, entity)?;
+            let entity = keep(draft, schema, &given, entity)?;
             server_names::assign(draft, schema, &entity, names, now);
             Ok(entity)
         })
@@ -144,7 +144,7 @@ impl Dao {
         key: &Key,
         mut given: Map<String, Value>,
     ) -> Result<Entity, Error> {
-        let now = self.prepare(schema, &mut given)?;
+        let now = prepare(schema, &mut given)?;
         self.store.write(|draft| {
             let before = locate(draft, schema, key).map(|entity| id_of(entity).to_owned());
             let names = server_names::asked_for(draft, schema, &mut given, before.as_deref())?;
@@ -163,7 +163,7 @@ impl Dao {
             schema
                 .validate(&entity, Completeness::Whole, now)
                 .map_err(Error::schema_violation)?;
-            self.check_protocols(draft, schema, &entity)?;
+            check_protocols(draft, schema, &entity)?;
             self.permit(|| {
                 format!(
                     "cannot create or update '{}' entities{}",
@@ -171,7 +171,7 @@ impl Dao {
                     by(key)
                 )
             })?;
-            let entity = self.keep(draft, schema, &given, entity)?;
+            let entity = keep(draft, schema, &given, entity)?;
             server_names::assign(draft, schema, &entity, names, now);
             Ok(entity)
         })
@@ -189,26 +189,6 @@ impl Dao {
             }
             self.remove(draft, schema, &id)
         })
-    }
-
-    /// What is settled before the rest is looked at: a target's form, and what the stand-in cannot do.
-    fn prepare(&self, schema: &Schema, given: &mut Map<String, Value>) -> Result<Timestamp, Error> {
-        if schema.name == "targets"
-            && let Some(Value::String(target)) = given.get_mut("target")
-        {
-            let host = Host::parse(target).map_err(|_| {
-                Error::field_violation(
-                    "target",
-                    "Invalid target; not a valid hostname or ip address",
-                )
-            })?;
-            *target = host.with_port(DEFAULT_TARGET_PORT);
-        }
-        if schema.ttl && given.shift_remove("ttl").is_some_and(|ttl| !ttl.is_null()) {
-            let message = "the stand-in gateway keeps no entities that expire; a real Kong does";
-            return Err(Error::field_violation("ttl", message));
-        }
-        Ok(Timestamp(clock::now_milliseconds()))
     }
 
     fn permit(&self, operation: impl FnOnce() -> String) -> Result<(), Error> {
@@ -273,102 +253,6 @@ impl Dao {
         }
     }
 
-    /// A plugin and its route, or one of its service's routes, need a protocol in common.
-    fn check_protocols(
-        &self,
-        draft: &Draft<'_>,
-        schema: &Schema,
-        entity: &Map<String, Value>,
-    ) -> Result<(), Error> {
-        if schema.name != "plugins" {
-            return Ok(());
-        }
-        let protocols = |entity: &Map<String, Value>| {
-            entity
-                .get("protocols")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let own = protocols(entity);
-        let common = |route: &Entity| {
-            protocols(route)
-                .iter()
-                .any(|protocol| own.contains(protocol))
-        };
-        let reference = |field: &str| entity.get(field).and_then(|key| key.get("id")?.as_str());
-        if let Some(route) = reference("route").and_then(|id| draft.snapshot.get("routes", id)) {
-            if !common(route) {
-                return Err(Error::field_violation(
-                    "protocols",
-                    "must match the associated route's protocols",
-                ));
-            }
-        } else if let Some(service) = reference("service") {
-            let mut routes = draft
-                .index
-                .find("routes", "service", service)
-                .filter_map(|id| draft.snapshot.get("routes", id))
-                .peekable();
-            if routes.peek().is_some() && !routes.any(common) {
-                let message = "must match the protocols of at least one route pointing to this Plugin's service";
-                return Err(Error::field_violation("protocols", message));
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores an entity whose fields are sound, if it collides with none and refers to what exists.
-    fn keep(
-        &self,
-        draft: &mut Draft<'_>,
-        schema: &Schema,
-        given: &Map<String, Value>,
-        mut entity: Map<String, Value>,
-    ) -> Result<Entity, Error> {
-        schema.transform(given, &mut entity);
-        let id = id_of(&entity).to_owned();
-        for (name, _) in schema.fields.iter().filter(|(_, field)| field.unique) {
-            let Some(value) = entity.get(name).and_then(Value::as_str) else {
-                continue;
-            };
-            if draft
-                .index
-                .find(&schema.name, name, value)
-                .any(|owner| owner != id)
-            {
-                return Err(Error::unique_violation(Map::from_iter([(
-                    name.to_owned(),
-                    Value::from(value),
-                )])));
-            }
-        }
-        if schema.cache_key.len() > 1 {
-            refuse_if_taken(draft, schema, &entity)?;
-        }
-        for (field, _, kind) in schema.foreign_fields() {
-            let Some(key) = entity.get(field).filter(|key| !key.is_null()) else {
-                continue;
-            };
-            if key["id"]
-                .as_str()
-                .is_none_or(|id| draft.snapshot.get(kind, id).is_none())
-            {
-                return Err(Error::no_such_reference(field, key, kind));
-            }
-        }
-        for (name, _) in schema.fields.iter().filter(|(_, field)| field.transient) {
-            entity.shift_remove(name);
-        }
-        if schema.ttl {
-            entity.insert("ttl".to_owned(), Value::Null);
-        }
-        schema.show_shorthands(&mut entity);
-        let entity = Arc::new(entity);
-        draft.put(&schema.name, Arc::clone(&entity));
-        Ok(entity)
-    }
-
     /// Removes an entity after what refers to it: children that go with it go first, any other child refuses.
     fn remove(&self, draft: &mut Draft<'_>, schema: &Schema, id: &str) -> Result<(), Error> {
         for (child, field) in self.registry.children(&schema.name) {
@@ -396,6 +280,121 @@ impl Dao {
         draft.remove(&schema.name, id);
         Ok(())
     }
+}
+
+/// What is settled before the rest is looked at: a target's form, and what the stand-in cannot do.
+fn prepare(schema: &Schema, given: &mut Map<String, Value>) -> Result<Timestamp, Error> {
+    if schema.name == "targets"
+        && let Some(Value::String(target)) = given.get_mut("target")
+    {
+        let host = Host::parse(target).map_err(|_| {
+            Error::field_violation(
+                "target",
+                "Invalid target; not a valid hostname or ip address",
+            )
+        })?;
+        *target = host.with_port(DEFAULT_TARGET_PORT);
+    }
+    if schema.ttl && given.shift_remove("ttl").is_some_and(|ttl| !ttl.is_null()) {
+        let message = "the stand-in gateway keeps no entities that expire; a real Kong does";
+        return Err(Error::field_violation("ttl", message));
+    }
+    Ok(Timestamp(clock::now_milliseconds()))
+}
+
+/// A plugin and its route, or one of its service's routes, need a protocol in common.
+fn check_protocols(
+    draft: &Draft<'_>,
+    schema: &Schema,
+    entity: &Map<String, Value>,
+) -> Result<(), Error> {
+    if schema.name != "plugins" {
+        return Ok(());
+    }
+    let protocols = |entity: &Map<String, Value>| {
+        entity
+            .get("protocols")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let own = protocols(entity);
+    let common = |route: &Entity| {
+        protocols(route)
+            .iter()
+            .any(|protocol| own.contains(protocol))
+    };
+    let reference = |field: &str| entity.get(field).and_then(|key| key.get("id")?.as_str());
+    if let Some(route) = reference("route").and_then(|id| draft.snapshot.get("routes", id)) {
+        if !common(route) {
+            return Err(Error::field_violation(
+                "protocols",
+                "must match the associated route's protocols",
+            ));
+        }
+    } else if let Some(service) = reference("service") {
+        let mut routes = draft
+            .index
+            .find("routes", "service", service)
+            .filter_map(|id| draft.snapshot.get("routes", id))
+            .peekable();
+        if routes.peek().is_some() && !routes.any(common) {
+            let message =
+                "must match the protocols of at least one route pointing to this Plugin's service";
+            return Err(Error::field_violation("protocols", message));
+        }
+    }
+    Ok(())
+}
+
+/// Stores an entity whose fields are sound, if it collides with none and refers to what exists.
+fn keep(
+    draft: &mut Draft<'_>,
+    schema: &Schema,
+    given: &Map<String, Value>,
+    mut entity: Map<String, Value>,
+) -> Result<Entity, Error> {
+    schema.transform(given, &mut entity);
+    let id = id_of(&entity).to_owned();
+    for (name, _) in schema.fields.iter().filter(|(_, field)| field.unique) {
+        let Some(value) = entity.get(name).and_then(Value::as_str) else {
+            continue;
+        };
+        if draft
+            .index
+            .find(&schema.name, name, value)
+            .any(|owner| owner != id)
+        {
+            return Err(Error::unique_violation(Map::from_iter([(
+                name.to_owned(),
+                Value::from(value),
+            )])));
+        }
+    }
+    if schema.cache_key.len() > 1 {
+        refuse_if_taken(draft, schema, &entity)?;
+    }
+    for (field, _, kind) in schema.foreign_fields() {
+        let Some(key) = entity.get(field).filter(|key| !key.is_null()) else {
+            continue;
+        };
+        if key["id"]
+            .as_str()
+            .is_none_or(|id| draft.snapshot.get(kind, id).is_none())
+        {
+            return Err(Error::no_such_reference(field, key, kind));
+        }
+    }
+    for (name, _) in schema.fields.iter().filter(|(_, field)| field.transient) {
+        entity.shift_remove(name);
+    }
+    if schema.ttl {
+        entity.insert("ttl".to_owned(), Value::Null);
+    }
+    schema.show_shorthands(&mut entity);
+    let entity = Arc::new(entity);
+    draft.put(&schema.name, Arc::clone(&entity));
+    Ok(entity)
 }
 
 fn by(key: &Key) -> String {

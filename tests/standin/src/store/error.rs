@@ -31,7 +31,7 @@ pub(crate) struct Error {
     name: String,
     message: String,
     /// Further members of the answer's body.
-    details: Map<String, Value>,
+    details: Box<Map<String, Value>>,
 }
 
 impl Error {
@@ -40,7 +40,7 @@ impl Error {
             code,
             name: name.to_owned(),
             message,
-            details: Map::new(),
+            details: Box::default(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Error {
         body.insert("code".to_owned(), (self.code as u8).into());
         body.insert("name".to_owned(), self.name.into());
         body.insert("message".to_owned(), self.message.into());
-        body.extend(self.details);
+        body.extend(*self.details);
         body.into()
     }
 

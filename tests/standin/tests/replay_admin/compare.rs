@@ -79,7 +79,7 @@ impl Comparison {
     ) {
         match (recorded, ours) {
             (Value::Object(recorded), Value::Object(ours)) => {
-                self.members(path, recorded, ours, differences)
+                self.members(path, recorded, ours, differences);
             }
             (Value::Array(recorded), Value::Array(ours)) if recorded.len() == ours.len() => {
                 let unordered = !self.ordered && path == "/data";
@@ -93,7 +93,7 @@ impl Comparison {
             }
             (Value::Number(_), Value::Number(_)) if path.ends_with("_at") => {}
             (Value::String(recorded), Value::String(ours)) => {
-                self.texts(path, recorded, ours, differences)
+                self.texts(path, recorded, ours, differences);
             }
             (Value::Number(recorded), Value::Number(ours))
                 if recorded.as_f64() == ours.as_f64() => {}

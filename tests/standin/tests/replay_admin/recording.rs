@@ -78,7 +78,7 @@ fn remove_descriptions(value: &mut Value) {
 fn replace_key_material(value: &mut Value, certificate: &str, key: &str) {
     match value {
         Value::String(text) if text.starts_with("-----BEGIN CERTIFICATE") => {
-            certificate.clone_into(text)
+            certificate.clone_into(text);
         }
         Value::String(text) if text.starts_with("<private key") => key.clone_into(text),
         Value::Array(items) => items
