@@ -1,0 +1,80 @@
+//! The command line: types only.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::LogFormat;
+
+/// Kong's plugins for AI traffic: token limits and tokens that prove who is calling.
+#[derive(Debug, Parser)]
+#[command(name = "llm-plugin-server", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write the plugins' descriptions, then serve Kong on DIR/plugins.sock until SIGTERM or SIGINT.
+    Serve {
+        /// The directory that is shared with Kong. It is made if it is absent.
+        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR")]
+        dir: PathBuf,
+        /// Stop when the parent process is gone: for a server that Kong itself starts.
+        #[arg(long, env = "LLM_PLUGIN_SERVER_EXIT_WITH_PARENT")]
+        exit_with_parent: bool,
+        /// What belongs to the process.
+        #[command(flatten)]
+        process: ProcessArgs,
+    },
+    /// Print what Kong's query command must print for one plugin: its name, phases, priority and schema.
+    Dump {
+        /// The plugin's name, such as llm-jwt.
+        plugin: String,
+        /// The directory that is shared with Kong; Kong itself takes the socket's path from its own configuration.
+        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Ask the server on DIR/plugins.sock for its plugins; the exit code is 0 if it answers as it should.
+    Healthcheck {
+        /// The directory that is shared with Kong.
+        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR")]
+        dir: PathBuf,
+    },
+    /// Print the configuration that `serve` would run with, or what is wrong with it.
+    CheckConfig {
+        /// What belongs to the process.
+        #[command(flatten)]
+        process: ProcessArgs,
+    },
+}
+
+/// What belongs to the process and not to a plugin in Kong. A flag wins over its variable, which wins over the file.
+#[derive(Debug, Default, Args)]
+pub struct ProcessArgs {
+    /// A configuration file (TOML).
+    #[arg(long, env = "LLM_PLUGIN_SERVER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or directives such as warn,llm_plugin_server=debug.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_LOG_LEVEL", value_name = "FILTER")]
+    pub log_level: Option<String>,
+    /// How it is written to stderr.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Serve health and metrics over HTTP on this loopback address.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+    /// The most events of one plugin at a time; more are answered with 503.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_MAX_CONCURRENCY", value_name = "EVENTS")]
+    pub max_concurrency: Option<usize>,
+    /// The most milliseconds that one event may take; after that it fails as the plugin fails.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_DEADLINE_MS", value_name = "MILLISECONDS")]
+    pub deadline_ms: Option<u64>,
+    /// The most milliseconds that a stop waits for events under way.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_DRAIN_MS", value_name = "MILLISECONDS")]
+    pub drain_ms: Option<u64>,
+}

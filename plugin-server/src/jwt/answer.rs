@@ -1,0 +1,283 @@
+//! Refusals as HTTP answers: the one place where they become statuses, challenges (RFC 6750 §3) and bodies.
+//!
+//! What a client learns is the class of the refusal, never its reason: a body is one of a handful of fixed texts.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::claims::ScopeSet;
+use super::config::{ErrorFormat, Settings};
+use super::refusal::{Forbidden, Refusal};
+
+/// What the client gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, `Content-Type` among them.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// A class of refusals.
+struct Class {
+    status: u16,
+    message: &'static str,
+    /// An error code: of RFC 6750 where the challenge carries one.
+    code: &'static str,
+}
+
+impl Answer {
+    /// The answer to `refusal` under `settings`.
+    pub fn new(refusal: &Refusal, settings: &Settings) -> Self {
+        let class = class(refusal);
+        let (content_type, body) = body(&class, settings.error_format);
+        let mut headers = vec![("Content-Type", content_type.to_owned())];
+        if let Some(challenge) = challenge(refusal, settings) {
+            headers.push(("WWW-Authenticate", challenge));
+        }
+        if let Refusal::KeysUnavailable { retry_after } = refusal {
+            headers.push(("Retry-After", whole_seconds(*retry_after).to_string()));
+        }
+        Self {
+            status: class.status,
+            headers,
+            body,
+        }
+    }
+}
+
+fn class(refusal: &Refusal) -> Class {
+    let class = |status, message, code| Class {
+        status,
+        message,
+        code,
+    };
+    match refusal {
+        Refusal::Missing => class(401, "Unauthorized", "missing_token"),
+        Refusal::Invalid(_) => class(401, "Unauthorized", "invalid_token"),
+        Refusal::Ambiguous | Refusal::TooManyHeaders => {
+            class(400, "Bad request", "invalid_request")
+        }
+        Refusal::Forbidden(_) => class(403, "Forbidden", "insufficient_scope"),
+        Refusal::NoConsumer => class(403, "Forbidden", "no_consumer"),
+        Refusal::KeysUnavailable { .. } => class(
+            503,
+            "Authentication is temporarily unavailable",
+            "temporarily_unavailable",
+        ),
+        Refusal::NoAnonymousConsumer => class(500, "llm-jwt is misconfigured", "misconfigured"),
+    }
+}
+
+/// The `WWW-Authenticate` header, where one belongs.
+fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
+    let error = match refusal {
+        Refusal::Missing => None,
+        Refusal::Invalid(_) => Some(("invalid_token", "The access token is not valid")),
+        Refusal::Ambiguous | Refusal::TooManyHeaders => {
+            Some(("invalid_request", "The request must carry one access token"))
+        }
+        Refusal::Forbidden(_) => {
+            Some(("insufficient_scope", "The access token does not allow this"))
+        }
+        Refusal::NoConsumer | Refusal::KeysUnavailable { .. } | Refusal::NoAnonymousConsumer => {
+            return None;
+        }
+    };
+    let mut challenge = format!("Bearer realm={}", quoted(&settings.realm));
+    if let Some((code, description)) = error {
+        challenge.push_str(&format!(
+            ", error=\"{code}\", error_description=\"{description}\""
+        ));
+    }
+    let names_scopes = matches!(
+        refusal,
+        Refusal::Missing | Refusal::Forbidden(Forbidden::Scopes)
+    );
+    if let Some(scopes) = settings.scopes_required.first().filter(|_| names_scopes) {
+        // A challenge can name one set of scopes; the first alternative is the one that the operator put first.
+        challenge.push_str(&format!(", scope={}", quoted(&ScopeSet::to_string(scopes))));
+    }
+    Some(challenge)
+}
+
+fn body(class: &Class, format: ErrorFormat) -> (&'static str, String) {
+    let Class {
+        status,
+        message,
+        code,
+    } = class;
+    let json = "application/json; charset=utf-8";
+    match format {
+        ErrorFormat::Kong => (json, json!({ "message": message }).to_string()),
+        ErrorFormat::OpenAi => {
+            let kind = if *status < 500 {
+                "invalid_request_error"
+            } else {
+                "server_error"
+            };
+            (json, json!({ "error": { "message": message, "type": kind, "param": null, "code": code } }).to_string())
+        }
+        ErrorFormat::Problem => (
+            "application/problem+json",
+            json!({ "type": "about:blank", "title": message, "status": status, "code": code })
+                .to_string(),
+        ),
+    }
+}
+
+/// A quoted-string (RFC 9110 §5.6.4). The settings have already ruled out what cannot stand in one.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Seconds, rounded up, at least one: `Retry-After: 0` invites a storm.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0))
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt::claims::UnacceptableClaims;
+    use crate::jwt::config::KeySource;
+    use crate::jwt::testing::settings;
+
+    fn answer(refusal: &Refusal, change: impl FnOnce(&mut Settings)) -> Answer {
+        let mut settings = settings(KeySource::Jwks(String::new()));
+        change(&mut settings);
+        Answer::new(refusal, &settings)
+    }
+
+    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        answer
+            .headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn with_scopes(settings: &mut Settings) {
+        settings.scopes_required = vec![
+            ScopeSet::parse("chat write").unwrap(),
+            ScopeSet::parse("admin").unwrap(),
+        ];
+    }
+
+    #[test]
+    fn no_token_is_a_challenge_without_error() {
+        let plain = answer(&Refusal::Missing, |_| {});
+        assert_eq!(plain.status, 401);
+        assert_eq!(
+            header(&plain, "WWW-Authenticate"),
+            Some(r#"Bearer realm="kong""#)
+        );
+        let scoped = answer(&Refusal::Missing, |settings| {
+            with_scopes(settings);
+            settings.realm = r#"the "llm" \ realm"#.into();
+        });
+        let expected = r#"Bearer realm="the \"llm\" \\ realm", scope="chat write""#;
+        assert_eq!(header(&scoped, "WWW-Authenticate"), Some(expected));
+    }
+
+    #[test]
+    fn every_invalid_token_gets_the_same_answer() {
+        let reasons = [
+            UnacceptableClaims::Expired,
+            UnacceptableClaims::Audience,
+            UnacceptableClaims::Missing("jti".into()),
+        ];
+        for reason in reasons {
+            let answer = answer(&reason.into(), with_scopes);
+            assert_eq!(answer.status, 401);
+            let expected = r#"Bearer realm="kong", error="invalid_token", error_description="The access token is not valid""#;
+            assert_eq!(header(&answer, "WWW-Authenticate"), Some(expected));
+            assert_eq!(answer.body, r#"{"message":"Unauthorized"}"#);
+        }
+    }
+
+    #[test]
+    fn two_tokens_are_a_bad_request() {
+        let answer = answer(&Refusal::Ambiguous, |_| {});
+        assert_eq!(answer.status, 400);
+        assert!(
+            header(&answer, "WWW-Authenticate")
+                .unwrap()
+                .contains(r#"error="invalid_request""#)
+        );
+    }
+
+    #[test]
+    fn a_token_without_the_scope_is_forbidden_and_told_which() {
+        let scopes = answer(&Refusal::Forbidden(Forbidden::Scopes), with_scopes);
+        assert_eq!(scopes.status, 403);
+        let challenge = header(&scopes, "WWW-Authenticate").unwrap();
+        assert!(
+            challenge.contains(r#"error="insufficient_scope""#)
+                && challenge.ends_with(r#", scope="chat write""#)
+        );
+        let claim = answer(
+            &Refusal::Forbidden(Forbidden::Claim("tier".into())),
+            with_scopes,
+        );
+        assert_eq!(claim.status, 403);
+        assert!(
+            !header(&claim, "WWW-Authenticate")
+                .unwrap()
+                .contains("scope=\""),
+            "more scopes would not help"
+        );
+    }
+
+    #[test]
+    fn a_missing_consumer_is_forbidden_without_a_challenge() {
+        let answer = answer(&Refusal::NoConsumer, |_| {});
+        assert_eq!(
+            (answer.status, header(&answer, "WWW-Authenticate")),
+            (403, None)
+        );
+    }
+
+    #[test]
+    fn absent_keys_are_503_with_whole_seconds_to_wait_and_no_challenge() {
+        for (pause, seconds) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_millis(1500), "2"),
+            (Duration::from_secs(30), "30"),
+        ] {
+            let answer = answer(&Refusal::KeysUnavailable { retry_after: pause }, |_| {});
+            assert_eq!(answer.status, 503);
+            assert_eq!(header(&answer, "Retry-After"), Some(seconds));
+            assert_eq!(header(&answer, "WWW-Authenticate"), None);
+        }
+    }
+
+    #[test]
+    fn bodies_come_in_three_shapes() {
+        let shape = |format| answer(&Refusal::Missing, |settings| settings.error_format = format);
+        assert_eq!(
+            shape(ErrorFormat::Kong).body,
+            r#"{"message":"Unauthorized"}"#
+        );
+        let openai = shape(ErrorFormat::OpenAi);
+        assert_eq!(
+            openai.body,
+            r#"{"error":{"message":"Unauthorized","type":"invalid_request_error","param":null,"code":"missing_token"}}"#
+        );
+        let problem = shape(ErrorFormat::Problem);
+        assert_eq!(
+            header(&problem, "Content-Type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(
+            problem.body,
+            r#"{"type":"about:blank","title":"Unauthorized","status":401,"code":"missing_token"}"#
+        );
+    }
+}

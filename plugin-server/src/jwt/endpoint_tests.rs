@@ -1,0 +1,454 @@
+//! JWKS endpoints that are slow, huge, redirecting, lying or away, over real HTTP on loopback.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Response, StatusCode, header};
+use axum::routing::get;
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::config::{KeySource, Settings};
+use super::refusal::{InvalidToken, Refusal};
+use super::testing::*;
+
+/// What the endpoint does with the next request.
+#[derive(Clone)]
+enum Behaviour {
+    Keys(Vec<Value>),
+    Text(&'static str),
+    Status(StatusCode),
+    RedirectTo(String),
+    /// Announces and sends this many bytes.
+    Huge(usize),
+    /// The same without announcing them.
+    HugeStream(usize),
+    /// A byte, then nothing for ever.
+    Drip,
+    /// Answers with these keys when told to.
+    Held(Arc<Notify>, Vec<Value>),
+}
+
+struct Endpoint {
+    url: String,
+    behaviour: Arc<Mutex<Behaviour>>,
+    requests: Arc<AtomicUsize>,
+    server: JoinHandle<()>,
+}
+
+impl Endpoint {
+    async fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let behaviour = Arc::new(Mutex::new(behaviour));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (shared, counter) = (behaviour.clone(), requests.clone());
+        let answer = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let behaviour = shared.lock().clone();
+            answer(behaviour)
+        };
+        let app = Router::new().route("/jwks.json", get(answer));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            url,
+            behaviour,
+            requests,
+            server,
+        }
+    }
+
+    fn becomes(&self, behaviour: Behaviour) {
+        *self.behaviour.lock() = behaviour;
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    fn settings(&self) -> Settings {
+        settings(KeySource::JwksEndpoint(self.url.clone()))
+    }
+
+    /// Waits until the endpoint has seen this many requests and the fetches have ended.
+    async fn settled(&self, bench: &Bench, fetches: u64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let (successes, failures) = bench.process.outcomes().fetches();
+            if successes + failures >= fetches {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{fetches} fetches were expected, {successes} + {failures} ended"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(behaviour: Behaviour) -> Response<Body> {
+    let respond = |body: Body| Response::new(body);
+    match behaviour {
+        Behaviour::Keys(keys) => respond(json!({ "keys": keys }).to_string().into()),
+        Behaviour::Text(text) => respond(text.into()),
+        Behaviour::Status(status) => Response::builder()
+            .status(status)
+            .body(Body::empty())
+            .unwrap(),
+        Behaviour::RedirectTo(url) => Response::builder()
+            .status(StatusCode::FOUND)
+            .header(header::LOCATION, url)
+            .body(Body::empty())
+            .unwrap(),
+        Behaviour::Huge(bytes) => respond(vec![b' '; bytes].into()),
+        Behaviour::HugeStream(bytes) => {
+            let chunk = Bytes::from(vec![b' '; 64 * 1024]);
+            let chunks = bytes / chunk.len();
+            respond(Body::from_stream(
+                stream::iter(std::iter::repeat_n(chunk, chunks)).map(Ok::<_, std::io::Error>),
+            ))
+        }
+        Behaviour::Drip => {
+            let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+            respond(Body::from_stream(first.chain(stream::pending())))
+        }
+        Behaviour::Held(release, keys) => {
+            release.notified().await;
+            respond(json!({ "keys": keys }).to_string().into())
+        }
+    }
+}
+
+fn key() -> &'static TestKey {
+    TestKey::p256()
+}
+
+fn token(kid: &str) -> String {
+    key().token(&json!({"alg": "ES256", "kid": kid}), &claims())
+}
+
+fn is_unavailable(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::KeysUnavailable { .. })
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_for_many_requests_and_before_the_first() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert_eq!(
+        endpoint.requests(),
+        0,
+        "loading a configuration does no I/O"
+    );
+    bench.authenticator.warm();
+    endpoint.settled(&bench, 1).await;
+    let token = token("k1");
+    let all = futures_util::future::join_all((0..50).map(|_| bench.accepts(&token))).await;
+    assert!(all.into_iter().all(|accepted| accepted));
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
+async fn simultaneous_first_requests_share_one_fetch() {
+    let release = Arc::new(Notify::new());
+    let endpoint = Endpoint::start(Behaviour::Held(release.clone(), vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    let token = token("k1");
+    let all = futures_util::future::join_all((0..50).map(|_| bench.accepts(&token)));
+    let (all, ()) = tokio::join!(all, async { release.notify_one() });
+    assert!(all.into_iter().all(|accepted| accepted));
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
+async fn two_configurations_with_the_same_endpoint_share_its_keys() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    let mut other = endpoint.settings();
+    other.time_bounds.leeway = 0;
+    let other = bench.process.authenticator(other).unwrap();
+    assert!(bench.accepts(&token("k1")).await);
+    assert!(other.authenticate(token("k1").as_bytes()).await.is_ok());
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_found_at_its_first_token() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k2")]));
+    bench.clock.advance(30);
+    assert!(bench.accepts(&token("k2")).await);
+    assert_eq!(endpoint.requests(), 2);
+    assert!(
+        !bench.accepts(&token("k1")).await,
+        "a removed key is gone, for remembered tokens too"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_random_kids_cause_one_fetch_a_cooldown() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    assert_eq!(endpoint.requests(), 1);
+    for cooldown in 0..3 {
+        bench.clock.advance(30);
+        for at in 0..1000 {
+            let header = json!({"alg": "ES256", "kid": format!("random-{cooldown}-{at}")});
+            let forged = format!(
+                "{}.e30.c2ln",
+                base64::Engine::encode(
+                    &base64::prelude::BASE64_URL_SAFE_NO_PAD,
+                    header.to_string()
+                )
+            );
+            let claims = base64::Engine::encode(
+                &base64::prelude::BASE64_URL_SAFE_NO_PAD,
+                claims().to_string(),
+            );
+            let forged = forged.replace(".e30.", &format!(".{claims}."));
+            assert_eq!(
+                bench.refusal(&forged).await,
+                Refusal::Invalid(InvalidToken::UnknownKey)
+            );
+        }
+        assert_eq!(endpoint.requests(), 2 + cooldown);
+    }
+    assert!(bench.accepts(&token("k1")).await);
+}
+
+#[tokio::test]
+async fn keys_are_refreshed_in_the_background_before_they_expire() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    // Nobody waits for the refresh: it is held back until the requests have passed.
+    let release = Arc::new(Notify::new());
+    endpoint.becomes(Behaviour::Held(
+        release.clone(),
+        vec![key().jwk("k1"), key().jwk("k2")],
+    ));
+    bench.clock.advance(481);
+    let token_again = key().token(
+        &json!({"alg": "ES256", "kid": "k1"}),
+        &claims_with("exp", json!(NOW + 5000)),
+    );
+    assert!(bench.accepts(&token_again).await);
+    release.notify_one();
+    endpoint.settled(&bench, 2).await;
+    let renewed = key().token(
+        &json!({"alg": "ES256", "kid": "k2"}),
+        &claims_with("exp", json!(NOW + 5000)),
+    );
+    assert!(bench.accepts(&renewed).await);
+    assert_eq!(endpoint.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_unchanged_set_keeps_the_remembered_tokens() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let mut settings = endpoint.settings();
+    settings.token_cache_ttl = Duration::from_secs(3600);
+    let bench = Bench::new(settings);
+    let token = key().token(
+        &json!({"alg": "ES256", "kid": "k1"}),
+        &claims_with("exp", json!(NOW + 5000)),
+    );
+    assert!(bench.accepts(&token).await);
+    bench.clock.advance(500);
+    assert!(bench.accepts(&token).await);
+    endpoint.settled(&bench, 2).await;
+    assert!(bench.accepts(&token).await);
+    assert_eq!(bench.process.outcomes().lookups(), (2, 1));
+}
+
+#[tokio::test]
+async fn stale_keys_serve_while_the_provider_is_away_and_end_in_503() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    let long_lived = |seconds: i64| {
+        key().token(
+            &json!({"alg": "ES256", "kid": "k1"}),
+            &claims_with("exp", json!(NOW + seconds)),
+        )
+    };
+    assert!(bench.accepts(&token("k1")).await);
+    endpoint.becomes(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE));
+    bench.clock.advance(700);
+    assert!(
+        bench.accepts(&long_lived(1000)).await,
+        "expired, and one failed fetch later still serving"
+    );
+    bench.clock.advance(86_000);
+    assert!(
+        bench.accepts(&long_lived(87_000)).await,
+        "at the end of jwks_stale_ttl"
+    );
+    endpoint.settled(&bench, 3).await;
+    bench.clock.advance(1000);
+    assert!(
+        is_unavailable(&bench.refusal(&long_lived(90_000)).await),
+        "beyond it"
+    );
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k1")]));
+    bench.clock.advance(30);
+    assert!(bench.accepts(&long_lived(90_000)).await, "back again");
+}
+
+#[tokio::test]
+async fn keys_that_were_never_loaded_are_503_with_a_time_to_retry_and_few_fetches() {
+    let endpoint = Endpoint::start(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR)).await;
+    let bench = Bench::new(endpoint.settings());
+    for _ in 0..100 {
+        let refusal = bench.refusal(&token("k1")).await;
+        assert_eq!(
+            refusal,
+            Refusal::KeysUnavailable {
+                retry_after: Duration::from_secs(1)
+            }
+        );
+    }
+    assert_eq!(endpoint.requests(), 1, "one fetch until the pause is over");
+    bench.clock.advance(1);
+    let refusal = bench.refusal(&token("k1")).await;
+    assert_eq!(
+        refusal,
+        Refusal::KeysUnavailable {
+            retry_after: Duration::from_secs(2)
+        }
+    );
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k1")]));
+    bench.clock.advance(2);
+    assert!(bench.accepts(&token("k1")).await);
+}
+
+#[tokio::test]
+async fn answers_that_are_no_usable_keys_are_failures_and_change_nothing() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    let inner = Endpoint::start(Behaviour::Keys(vec![key().jwk("k2")])).await;
+    let lies = [
+        Behaviour::Text("<html>"),
+        Behaviour::Text("{}"),
+        Behaviour::Text(r#"{"keys":{}}"#),
+        Behaviour::Text(r#"{"keys":[]}"#),
+        Behaviour::Keys(vec![json!({"kty": "oct", "k": "AAAA", "kid": "k2"})]),
+        Behaviour::Status(StatusCode::NOT_FOUND),
+        Behaviour::Status(StatusCode::NO_CONTENT),
+        Behaviour::RedirectTo(inner.url.clone()),
+        Behaviour::Huge(300_000),
+        Behaviour::HugeStream(100 * 1024 * 1024),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        endpoint.becomes(lie);
+        bench.clock.advance(30);
+        assert_eq!(
+            bench.refusal(&token("k2")).await,
+            Refusal::Invalid(InvalidToken::UnknownKey),
+            "lie {number}"
+        );
+        assert_eq!(endpoint.requests(), 2 + number);
+        assert!(
+            bench
+                .accepts(&key().token(
+                    &json!({"alg": "ES256", "kid": "k1"}),
+                    &claims_with("exp", json!(NOW + 3600))
+                ))
+                .await
+        );
+    }
+    assert_eq!(inner.requests(), 0, "a redirect is not followed");
+    assert_eq!(bench.process.outcomes().fetches(), (1, 10));
+}
+
+#[tokio::test]
+async fn a_drip_costs_the_timeout_and_no_more() {
+    let endpoint = Endpoint::start(Behaviour::Drip).await;
+    let mut settings = endpoint.settings();
+    settings.fetch.timeout = Duration::from_millis(100);
+    let bench = Bench::new(settings);
+    let started = Instant::now();
+    assert!(is_unavailable(&bench.refusal(&token("k1")).await));
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_stalled_endpoint_holds_up_nobody_whose_keys_are_loaded() {
+    let release = Arc::new(Notify::new());
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    endpoint.becomes(Behaviour::Held(release.clone(), vec![key().jwk("k1")]));
+    bench.clock.advance(30);
+    let (other_kid, known) = (token("k9"), token("k1"));
+    let waiting = bench.refusal(&other_kid);
+    let passing = async {
+        while endpoint.requests() < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert!(bench.accepts(&known).await);
+        }
+        release.notify_one();
+    };
+    let (refusal, ()) = tokio::join!(waiting, passing);
+    assert_eq!(refusal, Refusal::Invalid(InvalidToken::UnknownKey));
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_does_not_end_the_fetch() {
+    let release = Arc::new(Notify::new());
+    let endpoint = Endpoint::start(Behaviour::Held(release.clone(), vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    let token = token("k1");
+    let left = tokio::time::timeout(Duration::from_millis(50), bench.accepts(&token)).await;
+    assert!(left.is_err());
+    release.notify_one();
+    assert!(bench.accepts(&token).await);
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_points_inside_is_refused_when_connecting() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let mut settings = settings(KeySource::JwksEndpoint(
+        endpoint.url.replace("127.0.0.1", "localhost"),
+    ));
+    settings.fetch.allow_private = false;
+    let bench = Bench::new(settings);
+    assert!(is_unavailable(&bench.refusal(&token("k1")).await));
+    assert_eq!(endpoint.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_there_is_503() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![])).await;
+    let settings = endpoint.settings();
+    endpoint.server.abort();
+    drop(endpoint);
+    tokio::task::yield_now().await;
+    assert!(is_unavailable(
+        &Bench::new(settings).refusal(&token("k1")).await
+    ));
+}

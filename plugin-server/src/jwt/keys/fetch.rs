@@ -1,0 +1,133 @@
+//! One GET of a JWK set, bounded in every direction.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH};
+use reqwest::{Client, redirect};
+
+use super::address;
+use super::jwk::NotAKeySet;
+use super::remote::RemoteSettings;
+
+/// Why no keys came of a fetch.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The HTTP client could not be made: usually the machine has no root certificates.
+    #[error("no HTTP client: {}", chain(.0))]
+    Client(reqwest::Error),
+    /// No answer, or not in time.
+    #[error("{}", chain(.0))]
+    Transport(reqwest::Error),
+    /// Another status than 200. Redirects are not followed: another host's keys are not the issuer's.
+    #[error("the endpoint answered {0}")]
+    Status(u16),
+    /// More than `jwks_max_size`.
+    #[error("the answer is larger than jwks_max_size")]
+    TooLarge,
+    /// The answer holds no usable key.
+    #[error(transparent)]
+    Content(#[from] NotAKeySet),
+}
+
+/// An error and its causes, without the URL (which may hold what an operator would not want in a log).
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() {
+        "timed out".to_owned()
+    } else {
+        "the request failed".to_owned()
+    };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Fetches one endpoint. The client is made at the first fetch, not when a configuration is loaded.
+#[derive(Debug, Default)]
+pub struct Fetcher {
+    client: OnceLock<Client>,
+}
+
+impl Fetcher {
+    /// The body of a successful answer.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`]. Takes at most `timeout`, holds at most `max_bytes` and a network packet.
+    pub async fn fetch(&self, settings: &RemoteSettings) -> Result<Vec<u8>, FetchError> {
+        let client = self.client(settings)?;
+        let request = client
+            .get(&settings.endpoint)
+            .header(ACCEPT, "application/jwk-set+json, application/json");
+        let mut response = request.send().await.map_err(FetchError::Transport)?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let announced = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > settings.fetch.max_bytes) {
+            return Err(FetchError::TooLarge);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(FetchError::Transport)? {
+            if body.len() + chunk.len() > settings.fetch.max_bytes {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn client(&self, settings: &RemoteSettings) -> Result<&Client, FetchError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("llm-plugin-server/", env!("CARGO_PKG_VERSION")))
+            .timeout(settings.fetch.timeout)
+            .https_only(!settings.fetch.allow_http)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // Through a proxy, the address that is judged would not be the one that is spoken to.
+            .no_proxy()
+            // One fetch in many minutes: a kept connection would only be found closed.
+            .pool_max_idle_per_host(0)
+            .dns_resolver(JudgedAddresses {
+                allow_private: settings.fetch.allow_private,
+            })
+            .build()
+            .map_err(FetchError::Client)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+/// Resolves names and keeps only the addresses that may be spoken to, at the moment of connecting: a name that was
+/// public when the configuration was written may point inside by now.
+struct JudgedAddresses {
+    allow_private: bool,
+}
+
+impl Resolve for JudgedAddresses {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let resolved = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = resolved
+                .filter(|found| allow_private || address::is_public(found.ip()))
+                .collect();
+            if allowed.is_empty() {
+                return Err("the name has no public address (allow_private_jwks is off)".into());
+            }
+            let addresses: Addrs = Box::new(allowed.into_iter());
+            Ok(addresses)
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Keys that verify tokens: judged one by one, kept as sets, fetched when they live elsewhere.
+
+pub mod address;
+mod fetch;
+mod jwk;
+mod pem;
+mod remote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jsonwebtoken::DecodingKey;
+
+pub use self::fetch::{FetchError, Fetcher};
+pub use self::jwk::{NotAKeySet, RejectedKey};
+pub use self::pem::UnusablePem;
+pub use self::remote::{RemoteKeys, RemoteSettings, Unavailable};
+use super::algorithm::Algorithm;
+
+/// The smallest RSA modulus that is trusted, in bits (RFC 7518 §3.3).
+const MIN_RSA_BITS: usize = 2048;
+/// The largest RSA modulus: above it a verification costs too much. The backend's own bound.
+const MAX_RSA_BITS: usize = 8192;
+/// How many keys are tried for one token. Only keys without `kid`, or that share one, are tried one after another.
+const MAX_ATTEMPTS: usize = 8;
+
+/// One public key and what it may verify.
+pub struct VerificationKey {
+    kid: Option<String>,
+    algorithms: Vec<Algorithm>,
+    key: DecodingKey,
+}
+
+impl VerificationKey {
+    fn fits(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
+        let named = match (&self.kid, kid) {
+            (Some(mine), Some(wanted)) => mine == wanted,
+            _ => true,
+        };
+        named && self.algorithms.contains(&algorithm)
+    }
+
+    fn verifies(&self, algorithm: Algorithm, signing_input: &str, signature: &str) -> bool {
+        jsonwebtoken::crypto::verify(
+            signature,
+            signing_input.as_bytes(),
+            &self.key,
+            algorithm.backend(),
+        )
+        .unwrap_or(false)
+    }
+}
+
+impl std::fmt::Debug for VerificationKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("VerificationKey")
+            .field("kid", &self.kid)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What trying a set of keys on a signature came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A key of the set made the signature.
+    Valid,
+    /// Keys fit, none made the signature.
+    Forged,
+    /// No key of the set has this `kid` and algorithm.
+    NoSuchKey,
+}
+
+/// The usable keys of an issuer at one moment.
+#[derive(Debug)]
+pub struct KeySet {
+    generation: u64,
+    keys: Vec<VerificationKey>,
+    rejected: Vec<RejectedKey>,
+}
+
+impl KeySet {
+    fn new(keys: Vec<VerificationKey>, rejected: Vec<RejectedKey>) -> Self {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+        Self {
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+            keys,
+            rejected,
+        }
+    }
+
+    /// The keys of PEM texts. They have no `kid`: each token is tried on all that fit its algorithm.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first text that is not a public key we trust, and why.
+    pub fn from_pem(texts: &[String]) -> Result<Self, (usize, UnusablePem)> {
+        let keys = texts
+            .iter()
+            .enumerate()
+            .map(|(at, text)| pem::read(text).map_err(|problem| (at, problem)));
+        Ok(Self::new(keys.collect::<Result<_, _>>()?, Vec::new()))
+    }
+
+    /// The usable keys of a JWK set (RFC 7517 §5). A key that cannot be used never harms its neighbours.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not a JWK set, or not one of its keys can be used.
+    pub fn from_jwks(text: &[u8]) -> Result<Self, NotAKeySet> {
+        let (keys, rejected) = jwk::read_set(text)?;
+        Ok(Self::new(keys, rejected))
+    }
+
+    /// A number that no other set of this process has.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The keys that were left out, and why.
+    pub fn rejected(&self) -> &[RejectedKey] {
+        &self.rejected
+    }
+
+    /// How many keys are usable.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key is usable.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether some key may verify `algorithm`.
+    pub fn serves(&self, algorithm: Algorithm) -> bool {
+        self.keys
+            .iter()
+            .any(|key| key.algorithms.contains(&algorithm))
+    }
+
+    /// Tries the keys that fit. `signature` is base64url as in the token.
+    pub fn verify(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        signing_input: &str,
+        signature: &str,
+    ) -> Verdict {
+        let mut verdict = Verdict::NoSuchKey;
+        for key in self
+            .keys
+            .iter()
+            .filter(|key| key.fits(kid, algorithm))
+            .take(MAX_ATTEMPTS)
+        {
+            if key.verifies(algorithm, signing_input, signature) {
+                return Verdict::Valid;
+            }
+            verdict = Verdict::Forged;
+        }
+        verdict
+    }
+}
+
+/// An issuer's keys, wherever they live.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// In the configuration.
+    Static(Arc<KeySet>),
+    /// At an endpoint, fetched and kept by the process.
+    Remote(Arc<RemoteKeys>),
+}
+
+impl Keys {
+    /// Starts what can be started before the first token comes. Never waits.
+    pub fn warm(&self) {
+        if let Self::Remote(remote) = self {
+            remote.warm();
+        }
+    }
+
+    /// The keys, if they may be used without waiting: what a remembered token is compared with. Starts a fetch in the
+    /// background when they have grown old.
+    pub fn at_once(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Static(keys) => Some(Arc::clone(keys)),
+            Self::Remote(remote) => remote.at_once(),
+        }
+    }
+
+    /// The keys to try first.
+    ///
+    /// # Errors
+    ///
+    /// When none were ever loaded, or all are too old.
+    pub async fn current(&self) -> Result<Arc<KeySet>, Unavailable> {
+        match self {
+            Self::Static(keys) => Ok(Arc::clone(keys)),
+            Self::Remote(remote) => remote.current().await,
+        }
+    }
+
+    /// Newer keys than `tried`, which did not do: fetched now, unless that was done within the cooldown.
+    pub async fn newer_than(&self, tried: &KeySet) -> Option<Arc<KeySet>> {
+        match self {
+            Self::Static(_) => None,
+            Self::Remote(remote) => remote.newer_than(tried).await,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The policy of `llm-jwt`: which tokens pass, and what the gateway learns from them. Knows no Kong.
+//!
+//! # Layout
+//!
+//! In the order a request meets them: [`token`] finds a token and takes it apart, [`keys`] hold what may have signed it,
+//! [`claims`] judges what it says, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
+//! consumers, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, [`process`]
+//! what outlives a configuration, [`outcomes`] counts.
+//!
+//! # Invariants
+//!
+//! 1. Nothing of a token is believed before its signature is, except `iss`, `kid` and `alg` to find the key, and these
+//!    only choose among issuers, keys and algorithms of the configuration.
+//! 2. No lock is held across I/O; an absent provider slows nobody whose keys are loaded.
+//! 3. No log line, error or answer holds anything of a token.
+//!
+//! # Failure
+//!
+//! A provider that is away is not the client's fault: without keys the answer is 503 with `Retry-After`, never 401.
+
+pub mod algorithm;
+pub mod answer;
+mod cache;
+pub mod claims;
+pub mod config;
+mod consumer;
+pub mod identity;
+pub mod keys;
+pub mod outcomes;
+pub mod process;
+pub mod refusal;
+pub mod token;
+
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod endpoint_tests;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+pub use self::cache::Verified;
+use self::cache::{TokenCache, TokenHash};
+use self::claims::{Times, check_audience, check_required, has_scopes};
+use self::config::{InvalidSetting, Issuer, KeySource, Settings};
+pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
+use self::identity::Identity;
+use self::keys::{KeySet, Keys, Unavailable, Verdict};
+use self::outcomes::Outcomes;
+use self::process::Process;
+use self::refusal::{Forbidden, InvalidToken, Refusal};
+use self::token::Token;
+use crate::clock::Clock;
+
+/// One configuration at work. Cheap to share; lives as long as an instance uses it.
+#[derive(Debug)]
+pub struct Authenticator {
+    settings: Settings,
+    /// In the order of `settings.issuers`.
+    keys: Vec<Keys>,
+    tokens: TokenCache,
+    consumers: ConsumerCache,
+    clock: Arc<dyn Clock>,
+    outcomes: Arc<Outcomes>,
+}
+
+impl Authenticator {
+    /// Judges the settings and gets their keys ready, without any I/O.
+    ///
+    /// # Errors
+    ///
+    /// When the settings cannot work.
+    pub fn new(settings: Settings, process: &Process) -> Result<Self, InvalidSetting> {
+        settings.check()?;
+        let keys = settings
+            .issuers
+            .iter()
+            .enumerate()
+            .map(|(at, issuer)| Self::keys_of(&settings, at, issuer, process))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            tokens: TokenCache::new(settings.token_cache_size, settings.token_cache_ttl),
+            consumers: ConsumerCache::new(settings.consumer_cache_ttl),
+            keys,
+            clock: Arc::clone(process.clock()),
+            outcomes: Arc::clone(process.outcomes()),
+            settings,
+        })
+    }
+
+    fn keys_of(
+        settings: &Settings,
+        at: usize,
+        issuer: &Issuer,
+        process: &Process,
+    ) -> Result<Keys, InvalidSetting> {
+        let field = format!("issuers[{at}]");
+        match (&issuer.keys, issuer.static_keys(&field)?) {
+            (KeySource::JwksEndpoint(endpoint), _) => {
+                Ok(Keys::Remote(process.remote(settings.remote(endpoint))))
+            }
+            (_, Some(keys)) => {
+                for key in keys.rejected() {
+                    tracing::warn!(
+                        field,
+                        position = key.position,
+                        reason = key.reason.text(),
+                        "a key is left out"
+                    );
+                }
+                Ok(Keys::Static(Arc::new(keys)))
+            }
+            (_, None) => Err(InvalidSetting::new(field, "no source of keys")),
+        }
+    }
+
+    /// Starts fetching the keys that live elsewhere, in the background. Needs a tokio runtime.
+    pub fn warm(&self) {
+        self.keys.iter().for_each(Keys::warm);
+    }
+
+    /// The settings at work.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The consumers that Kong has told about.
+    pub fn consumers(&self) -> &ConsumerCache {
+        &self.consumers
+    }
+
+    /// The clock at work.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The counters.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// Decides about a token.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, if it may not pass.
+    pub async fn authenticate(&self, token: &[u8]) -> Result<Arc<Verified>, Refusal> {
+        let hash = self.tokens.is_on().then(|| cache::hash(token));
+        let remembered = hash.as_ref().and_then(|hash| self.remembered(hash));
+        if hash.is_some() {
+            self.outcomes.looked_up(remembered.is_some());
+        }
+        let verified = match remembered {
+            Some(verified) => verified,
+            None => {
+                let verified = Arc::new(self.verify(token).await?);
+                if let Some(hash) = hash {
+                    self.tokens.put(hash, &verified);
+                }
+                verified
+            }
+        };
+        if let Err(reason) = verified
+            .times
+            .check(self.clock.unix_seconds(), self.settings.time_bounds)
+        {
+            if let Some(hash) = &hash {
+                self.tokens.forget(hash);
+            }
+            return Err(reason.into());
+        }
+        self.authorize(&verified)?;
+        Ok(verified)
+    }
+
+    /// What is remembered of a token, if the keys that verified it are still the issuer's current ones.
+    fn remembered(&self, hash: &TokenHash) -> Option<Arc<Verified>> {
+        let verified = self.tokens.get(hash, self.clock.monotonic())?;
+        let keys = self.keys[verified.issuer].at_once()?;
+        (keys.generation() == verified.generation).then_some(verified)
+    }
+
+    async fn verify(&self, text: &[u8]) -> Result<Verified, Refusal> {
+        let settings = &self.settings;
+        let token = Token::parse(text, settings.max_token_bytes)?;
+        // A token without `typ` is a plain JWT (RFC 7519 §5.1).
+        let typ = token.typ.as_deref().unwrap_or("jwt");
+        if !settings.allowed_typ.iter().any(|allowed| allowed == typ) {
+            return Err(InvalidToken::Type.into());
+        }
+        let named = token.issuer().ok_or(InvalidToken::Issuer)?;
+        let at = settings
+            .issuers
+            .iter()
+            .position(|issuer| issuer.name == named)
+            .ok_or(InvalidToken::Issuer)?;
+        let issuer = &settings.issuers[at];
+        if !issuer.algorithms.contains(&token.algorithm) {
+            return Err(InvalidToken::Algorithm.into());
+        }
+        let generation = verify_signature(&self.keys[at], &token).await?;
+
+        check_required(&token.claims, &settings.required_claims)?;
+        if let Some(accepted) = &issuer.audience_required {
+            check_audience(&token.claims, &issuer.audience_claim, accepted)?;
+        }
+        Ok(Verified {
+            issuer: at,
+            generation,
+            at: self.clock.monotonic(),
+            times: Times::read(&token.claims)?,
+            identity: Identity::read(&issuer.name, &token.claims, settings)?,
+            claims: token.claims,
+        })
+    }
+
+    fn authorize(&self, verified: &Verified) -> Result<(), Forbidden> {
+        let Settings {
+            scopes_claim,
+            scopes_required,
+            claims_required,
+            ..
+        } = &self.settings;
+        if !has_scopes(&verified.claims, scopes_claim, scopes_required) {
+            return Err(Forbidden::Scopes);
+        }
+        if let Some(unmet) = claims_required
+            .iter()
+            .find(|requirement| !requirement.is_met(&verified.claims))
+        {
+            return Err(Forbidden::Claim(unmet.path.to_string()));
+        }
+        match verified.identity.missing_headers.first() {
+            Some(name) => Err(Forbidden::Header(name.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Finds the key and checks the signature; the generation of the set that had it.
+///
+/// A second look follows a fetch when no key fits. A token without `kid` cannot say that its key is new, so a wrong
+/// signature is looked at again as well.
+async fn verify_signature(keys: &Keys, token: &Token<'_>) -> Result<u64, Refusal> {
+    let verdict = |set: &KeySet| {
+        set.verify(
+            token.kid.as_deref(),
+            token.algorithm,
+            token.signing_input,
+            token.signature,
+        )
+    };
+    let mut set = keys.current().await?;
+    let mut found = verdict(&set);
+    if found == Verdict::NoSuchKey || (found == Verdict::Forged && token.kid.is_none()) {
+        if let Some(newer) = keys.newer_than(&set).await {
+            found = verdict(&newer);
+            set = newer;
+        }
+    }
+    match found {
+        Verdict::Valid => Ok(set.generation()),
+        Verdict::Forged => Err(InvalidToken::Signature.into()),
+        Verdict::NoSuchKey => Err(InvalidToken::UnknownKey.into()),
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(reason: Unavailable) -> Self {
+        Self::KeysUnavailable {
+            retry_after: reason.retry_after,
+        }
+    }
+}

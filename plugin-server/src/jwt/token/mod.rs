@@ -1,0 +1,351 @@
+//! A compact JWS taken apart, strictly (RFC 7515 §7.1, RFC 7519 §7.2).
+//!
+//! # Invariants
+//!
+//! 1. Nothing here trusts what it reads: a [`Token`] is a claim about a claim until its signature is verified.
+//! 2. One reading only: padding, spaces, trailing bits, repeated members, deep nesting and a byte order mark are
+//!    refused, so that no other parser can see another token in the same bytes.
+//! 3. The header chooses among keys that the configuration trusts and nothing else: `jwk`, `jku`, `x5u` and `x5c`
+//!    are never looked at.
+
+mod json;
+mod location;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+pub use self::json::NotStrictJson;
+pub use self::location::{Found, Locations, Search, without_cookies, without_parameters};
+use super::algorithm::Algorithm;
+
+/// The longest `kid` that is looked up, in bytes. A longer one names no key of ours.
+const MAX_KID_BYTES: usize = 512;
+
+/// A token whose form is right and whose content is not yet believed.
+#[derive(Debug)]
+pub struct Token<'a> {
+    /// The algorithm that the header names.
+    pub algorithm: Algorithm,
+    /// The key that the header names.
+    pub kid: Option<String>,
+    /// The header's `typ`, lower-cased, without `application/`.
+    pub typ: Option<String>,
+    /// The payload.
+    pub claims: Map<String, Value>,
+    /// What the signature covers: header, dot, payload, as sent.
+    pub signing_input: &'a str,
+    /// The signature, as sent.
+    pub signature: &'a str,
+}
+
+/// Why a text is not a token that we would go on with. Never shown to a client, holds nothing of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Longer than `max_token_size`.
+    #[error("the token is longer than max_token_size")]
+    TooLong,
+    /// Not three non-empty parts.
+    #[error("the token has not three parts")]
+    Parts,
+    /// A part is not unpadded base64url in its canonical spelling.
+    #[error("the {0} is not strict base64url")]
+    Base64(&'static str),
+    /// A part is not one strict JSON object.
+    #[error("the {0}: {1}")]
+    Json(&'static str, NotStrictJson),
+    /// A header member that we refuse or that has the wrong type.
+    #[error("the header's `{0}` is not acceptable")]
+    Header(&'static str),
+}
+
+impl<'a> Token<'a> {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    ///
+    /// See [`Malformed`]. `text` longer than `max_bytes` is refused before anything is decoded.
+    pub fn parse(text: &'a [u8], max_bytes: usize) -> Result<Self, Malformed> {
+        if text.len() > max_bytes {
+            return Err(Malformed::TooLong);
+        }
+        let text = std::str::from_utf8(text).map_err(|_| Malformed::Base64("token"))?;
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(Malformed::Parts)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Malformed::Parts)?;
+        if header.is_empty() || payload.is_empty() || signature.is_empty() || payload.contains('.')
+        {
+            return Err(Malformed::Parts);
+        }
+        decode("signature", signature)?;
+        let header = decode_object("header", header)?;
+        let claims = decode_object("payload", payload)?;
+
+        for refused in ["crit", "b64", "zip", "enc"] {
+            // No extension is understood here, so `crit` can only name what we must refuse (RFC 7515 §4.1.11);
+            // `b64`, `zip` and `enc` change what the bytes mean.
+            if header.contains_key(refused) {
+                return Err(Malformed::Header(refused));
+            }
+        }
+        let algorithm = text_member(&header, "alg")?
+            .and_then(Algorithm::from_name)
+            .ok_or(Malformed::Header("alg"))?;
+        let kid = text_member(&header, "kid")?.map(str::to_owned);
+        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(Malformed::Header("kid"));
+        }
+        let typ = text_member(&header, "typ")?.map(normalized_type);
+        Ok(Self {
+            algorithm,
+            kid,
+            typ,
+            claims,
+            signing_input,
+            signature,
+        })
+    }
+
+    /// The issuer that the token names: a string, as the standard demands, or nothing.
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+}
+
+/// A media type as it is compared: `application/at+JWT` is `at+jwt` (RFC 7515 §4.1.9).
+pub fn normalized_type(typ: &str) -> String {
+    let lower = typ.to_ascii_lowercase();
+    lower
+        .strip_prefix("application/")
+        .map(str::to_owned)
+        .unwrap_or(lower)
+}
+
+fn text_member<'h>(
+    header: &'h Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'h str>, Malformed> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Malformed::Header(name)),
+    }
+}
+
+fn decode(part: &'static str, text: &str) -> Result<Vec<u8>, Malformed> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| Malformed::Base64(part))
+}
+
+fn decode_object(part: &'static str, text: &str) -> Result<Map<String, Value>, Malformed> {
+    json::object(&decode(part, text)?).map_err(|reason| Malformed::Json(part, reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 8192;
+
+    fn encode(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn compact(header: &str, payload: &str) -> String {
+        format!("{}.{}.c2ln", encode(header), encode(payload))
+    }
+
+    fn refused(token: &str) -> Malformed {
+        Token::parse(token.as_bytes(), MAX).expect_err("refused")
+    }
+
+    #[test]
+    fn a_well_formed_token_is_taken_apart() {
+        let text = compact(
+            r#"{"alg":"ES256","kid":"k1","typ":"application/at+JWT"}"#,
+            r#"{"iss":"https://i"}"#,
+        );
+        let token = Token::parse(text.as_bytes(), MAX).unwrap();
+        assert_eq!(token.algorithm, Algorithm::Es256);
+        assert_eq!(token.kid.as_deref(), Some("k1"));
+        assert_eq!(token.typ.as_deref(), Some("at+jwt"));
+        assert_eq!(token.issuer(), Some("https://i"));
+        assert_eq!(format!("{}.{}", token.signing_input, token.signature), text);
+    }
+
+    #[test]
+    fn alg_none_is_refused_in_any_case() {
+        for alg in ["none", "None", "NONE", "nOnE"] {
+            assert_eq!(
+                refused(&compact(&format!(r#"{{"alg":"{alg}"}}"#), "{}")),
+                Malformed::Header("alg")
+            );
+            let unsigned = format!(
+                "{}.{}.",
+                encode(&format!(r#"{{"alg":"{alg}"}}"#)),
+                encode("{}")
+            );
+            assert_eq!(refused(&unsigned), Malformed::Parts);
+        }
+    }
+
+    #[test]
+    fn an_hmac_algorithm_is_refused() {
+        assert_eq!(
+            refused(&compact(r#"{"alg":"HS256"}"#, "{}")),
+            Malformed::Header("alg")
+        );
+    }
+
+    #[test]
+    fn any_number_of_parts_but_three_is_refused() {
+        let token = compact(r#"{"alg":"RS256"}"#, "{}");
+        let (two, _) = token.rsplit_once('.').unwrap();
+        for text in [
+            "",
+            ".",
+            "..",
+            "...",
+            two,
+            &format!("{token}.a"),
+            &format!("{token}.a.b"),
+            &format!(".{token}"),
+        ] {
+            assert_eq!(refused(text), Malformed::Parts, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_json_serialization_is_refused() {
+        assert_eq!(
+            refused(r#"{"payload":"e30","signatures":[]}"#),
+            Malformed::Parts
+        );
+    }
+
+    #[test]
+    fn base64_has_one_spelling() {
+        let token = compact(r#"{"alg":"RS256"}"#, "{}");
+        let (rest, _) = token.rsplit_once('.').unwrap();
+        for signature in [
+            "c2ln=", "c2ln\n", " c2ln", "c2lnc1", "c2l+", "c2l/", "c2lnc3==", "c",
+        ] {
+            assert!(
+                matches!(
+                    refused(&format!("{rest}.{signature}")),
+                    Malformed::Base64("signature")
+                ),
+                "{signature:?}"
+            );
+        }
+        assert_eq!(
+            refused(&format!("{}=.e30.c2ln", encode(r#"{"alg":"RS256"}"#))),
+            Malformed::Base64("header")
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused() {
+        assert!(Token::parse(b"\xff.\xff.\xff", MAX).is_err());
+    }
+
+    #[test]
+    fn extensions_are_refused_whatever_their_value() {
+        for member in [
+            r#""crit":["exp"]"#,
+            r#""crit":[]"#,
+            r#""b64":false"#,
+            r#""b64":true"#,
+            r#""zip":"DEF""#,
+            r#""enc":"A128GCM""#,
+        ] {
+            let token = compact(&format!(r#"{{"alg":"RS256",{member}}}"#), "{}");
+            assert!(
+                matches!(
+                    refused(&token),
+                    Malformed::Header("crit" | "b64" | "zip" | "enc")
+                ),
+                "{member}"
+            );
+        }
+    }
+
+    #[test]
+    fn header_members_of_another_type_are_refused() {
+        for (member, name) in [
+            (r#""kid":7"#, "kid"),
+            (r#""kid":null"#, "kid"),
+            (r#""typ":["JWT"]"#, "typ"),
+        ] {
+            let token = compact(&format!(r#"{{"alg":"RS256",{member}}}"#), "{}");
+            assert_eq!(refused(&token), Malformed::Header(name));
+        }
+        assert_eq!(
+            refused(&compact(r#"{"alg":["RS256"]}"#, "{}")),
+            Malformed::Header("alg")
+        );
+        assert_eq!(refused(&compact("{}", "{}")), Malformed::Header("alg"));
+    }
+
+    #[test]
+    fn a_kid_of_ten_kilobytes_is_refused_and_a_path_is_only_a_name() {
+        let long = compact(
+            &format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "k".repeat(10_000)),
+            "{}",
+        );
+        assert_eq!(
+            Token::parse(long.as_bytes(), 32_768).unwrap_err(),
+            Malformed::Header("kid")
+        );
+        let path = compact(r#"{"alg":"RS256","kid":"../../etc/passwd"}"#, "{}");
+        assert_eq!(
+            Token::parse(path.as_bytes(), MAX).unwrap().kid.as_deref(),
+            Some("../../etc/passwd")
+        );
+    }
+
+    #[test]
+    fn a_duplicate_member_in_header_or_payload_is_refused() {
+        assert!(matches!(
+            refused(&compact(r#"{"alg":"RS256","alg":"RS256"}"#, "{}")),
+            Malformed::Json("header", _)
+        ));
+        assert!(matches!(
+            refused(&compact(r#"{"alg":"RS256"}"#, r#"{"sub":"a","sub":"b"}"#)),
+            Malformed::Json("payload", _)
+        ));
+    }
+
+    #[test]
+    fn a_token_over_the_cap_is_refused_before_decoding() {
+        let token = compact(
+            r#"{"alg":"RS256"}"#,
+            &format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX)),
+        );
+        assert_eq!(refused(&token), Malformed::TooLong);
+    }
+
+    #[test]
+    fn an_issuer_that_is_not_a_string_is_no_issuer() {
+        let token = compact(r#"{"alg":"RS256"}"#, r#"{"iss":["https://i"]}"#);
+        assert_eq!(Token::parse(token.as_bytes(), MAX).unwrap().issuer(), None);
+    }
+
+    mod laws {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+                let _ = Token::parse(&bytes, MAX);
+            }
+
+            #[test]
+            fn no_json_makes_the_parser_panic(header in ".{0,80}", payload in ".{0,200}") {
+                let _ = Token::parse(compact(&header, &payload).as_bytes(), MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The plugin `llm-jwt`: the policy of [`crate::jwt`] in Kong's phase `access`.
+//!
+//! # Cost
+//!
+//! One write asks for what the decision needs; a second carries every setter and ends the phase. A further round trip is
+//! made only for a request that may be a CORS preflight, and for a consumer that is not remembered.
+
+mod config;
+mod upstream;
+
+use std::sync::Arc;
+
+use kong_pdk::argument::{EntityId, MaxEntries, Status};
+use kong_pdk::plugin::Access;
+use kong_pdk::request::Headers;
+use kong_pdk::{ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, phase, request};
+
+pub use self::config::Config;
+use self::upstream::Upstream;
+use crate::jwt::answer::Answer;
+use crate::jwt::outcomes::Outcome;
+use crate::jwt::process::Process;
+use crate::jwt::refusal::Refusal;
+use crate::jwt::token::{Found, Search};
+use crate::jwt::{Authenticator, Consumer, Lookup, Verified};
+
+/// The plugin. Its process outlives every instance.
+#[derive(Debug)]
+pub struct LlmJwt {
+    process: Arc<Process>,
+}
+
+impl LlmJwt {
+    /// The plugin on a process's keys and caches.
+    pub fn new(process: Arc<Process>) -> Self {
+        Self { process }
+    }
+}
+
+impl Plugin for LlmJwt {
+    const NAME: &'static str = "llm-jwt";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    /// As Kong's `jwt`: after what shapes the connection, before what needs to know who is calling.
+    const PRIORITY: i32 = 1450;
+
+    type Config = Config;
+    type Instance = Arc<Authenticator>;
+
+    fn configure(&self, config: Config) -> Result<Arc<Authenticator>, ConfigError> {
+        let settings = config.into_settings().map_err(ConfigError::new)?;
+        let authenticator = self.process.authenticator(settings).map_err(ConfigError::new)?;
+        authenticator.warm();
+        Ok(authenticator)
+    }
+}
+
+/// What a request shows.
+struct Shown {
+    headers: Headers,
+    query: ByteString,
+    /// Whether another plugin has authenticated it. Asked for only where that matters.
+    authenticated: bool,
+}
+
+/// What is decided about a request that goes on.
+enum Passing {
+    /// A valid token, where it was, and its consumer.
+    Granted(Arc<Verified>, Found, Option<Consumer>),
+    /// No valid token, but a consumer for that.
+    Anonymous(Consumer),
+    /// A CORS preflight: nobody is calling.
+    Preflight,
+    /// Another plugin knows who is calling.
+    Known,
+}
+
+impl Access for LlmJwt {
+    async fn access(
+        &self,
+        authenticator: &Arc<Authenticator>,
+        kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        let shown = ask(authenticator, kong).await?;
+        match decide(authenticator, &shown, kong).await? {
+            Ok(passing) => {
+                authenticator.outcomes().count(passing.outcome());
+                Upstream { settings: authenticator.settings(), headers: &shown.headers, query: &shown.query }
+                    .prepare(&passing, kong);
+                Ok(Flow::Continue)
+            }
+            Err(refusal) => Ok(Flow::Exit(refuse(authenticator, &refusal, kong))),
+        }
+    }
+}
+
+impl Passing {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Granted(..) => Outcome::Granted,
+            Self::Anonymous(_) => Outcome::Anonymous,
+            Self::Preflight | Self::Known => Outcome::Passed,
+        }
+    }
+}
+
+async fn ask(authenticator: &Authenticator, kong: &mut Kong<phase::Access>) -> Result<Shown, HandlerError> {
+    let settings = authenticator.settings();
+    let headers = request::get_headers(MaxEntries::MOST);
+    if settings.locations.parameters.is_empty() && settings.anonymous.is_none() {
+        let headers = kong.call(headers).await?;
+        return Ok(Shown { headers, query: ByteString::default(), authenticated: false });
+    }
+    let (headers, query, credential) =
+        kong.batch((headers, request::get_raw_query(), client::get_credential())).await?;
+    Ok(Shown { headers, query, authenticated: credential.is_some() })
+}
+
+/// Decides about a request. `Err` within means refused, `Err` without that Kong could not be asked.
+async fn decide(
+    authenticator: &Authenticator,
+    shown: &Shown,
+    kong: &mut Kong<phase::Access>,
+) -> Result<Result<Passing, Refusal>, HandlerError> {
+    let settings = authenticator.settings();
+    if shown.headers.iter().count() >= MOST_HEADERS {
+        return Ok(Err(Refusal::TooManyHeaders));
+    }
+    if !settings.run_on_preflight && is_preflight(&shown.headers, kong).await? {
+        return Ok(Ok(Passing::Preflight));
+    }
+    if settings.anonymous.is_some() && shown.authenticated {
+        return Ok(Ok(Passing::Known));
+    }
+    let refusal = match judge(authenticator, shown, kong).await? {
+        Ok(passing) => return Ok(Ok(passing)),
+        Err(refusal) => refusal,
+    };
+    match &settings.anonymous {
+        Some(name) if refusal.admits_anonymous() => {
+            tracing::debug!(plugin = LlmJwt::NAME, reason = %refusal, "passed as anonymous");
+            let found = load_consumer(authenticator, name, Lookup { by_username: true }, kong).await?;
+            Ok(found.map(Passing::Anonymous).ok_or(Refusal::NoAnonymousConsumer))
+        }
+        _ => Ok(Err(refusal)),
+    }
+}
+
+async fn judge(
+    authenticator: &Authenticator,
+    shown: &Shown,
+    kong: &mut Kong<phase::Access>,
+) -> Result<Result<Passing, Refusal>, HandlerError> {
+    let found = match authenticator.settings().locations.search(shown.headers.iter(), &shown.query) {
+        Search::One(found) => found,
+        Search::Nothing => return Ok(Err(Refusal::Missing)),
+        Search::Several => return Ok(Err(Refusal::Ambiguous)),
+    };
+    let verified = match authenticator.authenticate(&found.token).await {
+        Ok(verified) => verified,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let consumer = find_consumer(authenticator, &verified, kong).await?;
+    let settings = authenticator.settings();
+    if consumer.is_none() && !settings.consumer_optional {
+        return Ok(Err(Refusal::NoConsumer));
+    }
+    Ok(Ok(Passing::Granted(verified, found, consumer)))
+}
+
+/// As many header lines as Kong shows at most. A request that reaches it may have more.
+const MOST_HEADERS: usize = 1000;
+
+/// Whether this is a CORS preflight (Fetch §4.8): by its headers first, so that others cost no round trip.
+async fn is_preflight(headers: &Headers, kong: &mut Kong<phase::Access>) -> Result<bool, HandlerError> {
+    if headers.get("origin").is_none() || headers.get("access-control-request-method").is_none() {
+        return Ok(false);
+    }
+    Ok(kong.call(request::get_method()).await? == "OPTIONS")
+}
+
+/// The consumer that the token names, by the first of its names that Kong knows.
+async fn find_consumer(
+    authenticator: &Authenticator,
+    verified: &Verified,
+    kong: &mut Kong<phase::Access>,
+) -> Result<Option<Consumer>, HandlerError> {
+    let keys = &authenticator.settings().consumer_by;
+    for name in &verified.identity.consumer_names {
+        let Some(lookup) = Lookup::new(name, keys) else { continue };
+        let found = load_consumer(authenticator, name, lookup, kong).await?;
+        if let Some(consumer) = found.filter(|consumer| Lookup::accepts(consumer, name, keys)) {
+            return Ok(Some(consumer));
+        }
+    }
+    Ok(None)
+}
+
+/// Kong's consumer of this name, remembered or asked for.
+async fn load_consumer(
+    authenticator: &Authenticator,
+    name: &str,
+    lookup: Lookup,
+    kong: &mut Kong<phase::Access>,
+) -> Result<Option<Consumer>, HandlerError> {
+    let now = authenticator.clock().monotonic();
+    if let Some(remembered) = authenticator.consumers().get(name, lookup, now) {
+        return Ok(remembered);
+    }
+    let key = if lookup.by_username {
+        client::ConsumerKey::username(name.to_owned())
+    } else {
+        client::ConsumerKey::Id(EntityId::new(name.to_owned())?)
+    };
+    let found = kong.call(client::load_consumer(key)).await?.map(|consumer| Consumer {
+        id: text(&consumer.id).unwrap_or_default(),
+        username: text(&consumer.username),
+        custom_id: text(&consumer.custom_id),
+    });
+    authenticator.consumers().put(name, lookup, found.clone(), now);
+    Ok(found)
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn refuse(authenticator: &Authenticator, refusal: &Refusal, kong: &Kong<phase::Access>) -> Exit {
+    authenticator.outcomes().count(refusal.outcome());
+    let answer = Answer::new(refusal, authenticator.settings());
+    let route = kong.scope().route_id.as_ref().map(ToString::to_string);
+    let plugin_id = kong.scope().plugin_id.as_ref().map(ToString::to_string);
+    if answer.status < 500 {
+        tracing::info!(plugin = LlmJwt::NAME, plugin_id, route, status = answer.status, reason = %refusal, "refused");
+    } else {
+        tracing::warn!(plugin = LlmJwt::NAME, plugin_id, route, status = answer.status, reason = %refusal, "refused");
+    }
+    let status = Status::new(answer.status).expect("answers have ordinary statuses");
+    let exit = Exit::new(status).body(answer.body);
+    answer.headers.into_iter().fold(exit, |exit, (name, value)| exit.header(name, value))
+}

@@ -1,0 +1,129 @@
+//! The wiring: both plugins on one socket, their descriptions beside it, the admin listener, the drain.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use kong_pdk::argument::Status;
+use kong_pdk::plugin::{FailureMode, Plugin, Registration};
+use kong_pdk::{Server, registration, server};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin::{self, Readiness};
+use crate::clock::SystemClock;
+use crate::config::{EventsConfig, ProcessConfig};
+use crate::jwt::outcomes::Outcomes;
+use crate::jwt::process::Process;
+use crate::kong::jwt::LlmJwt;
+use crate::kong::rate_limiting::RateLimiting;
+use crate::stores::Stores;
+
+/// The socket's name in the directory that is shared with Kong.
+pub const SOCKET: &str = "plugins.sock";
+/// Kong's workers run as another user, who must be able to connect; the directory says who can get this far.
+const SOCKET_MODE: u32 = 0o666;
+/// The descriptions hold no secret, and Kong's user must read them.
+const DUMP_MODE: u32 = 0o644;
+
+/// Both plugins, and what counts what they do.
+#[derive(Debug)]
+pub struct Plugins {
+    /// The server that hosts them.
+    pub server: Server,
+    /// What became of the requests of `llm-jwt`.
+    pub jwt: Arc<Outcomes>,
+}
+
+impl Plugins {
+    /// The plugins that every server of this program has.
+    pub const NAMES: [&'static str; 2] = [RateLimiting::NAME, LlmJwt::NAME];
+
+    /// The plugins on fresh stores and caches.
+    ///
+    /// # Errors
+    ///
+    /// Never for these plugins; see [`kong_pdk::server::BuildError`].
+    pub fn new(events: &EventsConfig) -> anyhow::Result<Self> {
+        let process = Arc::new(Process::new(Arc::new(SystemClock::new())));
+        let jwt = Arc::clone(process.outcomes());
+        let overload = FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
+        let authentication = registration!(LlmJwt::new(process)).overload(overload);
+        let server = Server::builder()
+            .plugin(bounded(RateLimiting::registration(Arc::new(Stores::default())), events))
+            .plugin(bounded(authentication, events))
+            .drain_timeout(events.drain())
+            .build()?;
+        Ok(Self { server, jwt })
+    }
+
+    /// What Kong's query command must print for `plugin`, whose socket lies in `dir`.
+    pub fn dump(&self, plugin: &str, dir: &Path) -> Option<String> {
+        let dump = self.server.dump(plugin, &dir.join(SOCKET).to_string_lossy())?;
+        Some(format!("{dump:#}\n"))
+    }
+}
+
+fn bounded<T: Plugin>(registration: Registration<T>, events: &EventsConfig) -> Registration<T> {
+    registration.max_concurrency(events.max_concurrency).deadline(events.deadline())
+}
+
+/// Serves Kong on `dir` until `shutdown` completes, then drains.
+///
+/// Kong may start as soon as the socket is there: the descriptions are written before it.
+///
+/// # Errors
+///
+/// When the directory, the socket or the admin listener cannot be used.
+pub async fn serve(config: &ProcessConfig, dir: &Path, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let plugins = Plugins::new(&config.events)?;
+    let (readiness, ready) = watch::channel(Readiness::Starting);
+    let admin = match config.admin.listen {
+        Some(address) => {
+            let listener =
+                TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
+            tracing::info!(address = %listener.local_addr()?, "the admin listener is up");
+            let state = admin::State::new(plugins.server.counters(), Arc::clone(&plugins.jwt), ready);
+            Some(tokio::spawn(admin::serve(listener, state)))
+        }
+        None => None,
+    };
+
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    for name in plugins.server.plugin_names() {
+        let dump = plugins.dump(name, dir).context("a server describes its own plugins")?;
+        write_atomically(&dir.join(name).with_extension("json"), &dump)?;
+    }
+    let socket = dir.join(SOCKET);
+    let listener =
+        server::bind(&socket, SOCKET_MODE).with_context(|| format!("cannot listen on {}", socket.display()))?;
+    readiness.send_replace(Readiness::Serving);
+    tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "serving Kong");
+
+    let shutdown = async {
+        shutdown.await;
+        readiness.send_replace(Readiness::Draining);
+        tracing::info!("draining");
+    };
+    let drained = plugins.server.serve(listener, shutdown).await;
+    tracing::info!(cut = drained.cut, "stopped");
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    Ok(())
+}
+
+/// Writes a file so that a reader finds the old one or the new one, whole.
+fn write_atomically(path: &Path, text: &str) -> anyhow::Result<()> {
+    let temporary = path.with_extension(format!("json.{}", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.set_permissions(Permissions::from_mode(DUMP_MODE))?;
+        fs::rename(&temporary, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
