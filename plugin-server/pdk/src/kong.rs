@@ -55,7 +55,7 @@ impl<P: Phase> Kong<P> {
 
     /// Makes one call and waits for its reply.
     pub async fn call<C: Permitted<P>>(&mut self, call: C) -> Result<C::Reply, Error> {
-        let [reply] = self.session.exchange::<P, _>([call]).await?;
+        let (reply,) = self.session.exchange::<P, _>((call,)).await?;
         Ok(reply)
     }
 
