@@ -72,7 +72,11 @@ pub struct ProcessArgs {
     #[arg(long, env = "LLM_PLUGIN_SERVER_MAX_CONCURRENCY", value_name = "EVENTS")]
     pub max_concurrency: Option<usize>,
     /// The most milliseconds that one event may take; after that it fails as the plugin fails.
-    #[arg(long, env = "LLM_PLUGIN_SERVER_DEADLINE_MS", value_name = "MILLISECONDS")]
+    #[arg(
+        long,
+        env = "LLM_PLUGIN_SERVER_DEADLINE_MS",
+        value_name = "MILLISECONDS"
+    )]
     pub deadline_ms: Option<u64>,
     /// The most milliseconds that a stop waits for events under way.
     #[arg(long, env = "LLM_PLUGIN_SERVER_DRAIN_MS", value_name = "MILLISECONDS")]

@@ -17,7 +17,7 @@ use crate::cli::ProcessArgs;
 /// Events of one plugin at a time, unless configured.
 const MAX_CONCURRENCY: usize = 4096;
 /// Kong itself gives up on an event after 60 s.
-const KONG_TIMEOUT: Duration = Duration::from_secs(60);
+const KONG_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
@@ -136,13 +136,27 @@ impl ProcessConfig {
         let file = args.config.map(read).transpose()?.unwrap_or_default();
         let config = Self {
             log: LogConfig {
-                level: args.log_level.or(file.log.level).unwrap_or_else(|| "info".to_owned()),
-                format: args.log_format.or(file.log.format).unwrap_or(LogFormat::Json),
+                level: args
+                    .log_level
+                    .or(file.log.level)
+                    .unwrap_or_else(|| "info".to_owned()),
+                format: args
+                    .log_format
+                    .or(file.log.format)
+                    .unwrap_or(LogFormat::Json),
             },
-            admin: AdminConfig { listen: args.admin_listen.or(file.admin.listen) },
+            admin: AdminConfig {
+                listen: args.admin_listen.or(file.admin.listen),
+            },
             events: EventsConfig {
-                max_concurrency: args.max_concurrency.or(file.events.max_concurrency).unwrap_or(MAX_CONCURRENCY),
-                deadline_ms: args.deadline_ms.or(file.events.deadline_ms).unwrap_or(10_000),
+                max_concurrency: args
+                    .max_concurrency
+                    .or(file.events.max_concurrency)
+                    .unwrap_or(MAX_CONCURRENCY),
+                deadline_ms: args
+                    .deadline_ms
+                    .or(file.events.deadline_ms)
+                    .unwrap_or(10_000),
                 drain_ms: args.drain_ms.or(file.events.drain_ms).unwrap_or(20_000),
             },
         };
@@ -151,18 +165,33 @@ impl ProcessConfig {
     }
 
     fn check(&self) -> Result<(), ProcessConfigError> {
-        let problem = |field, problem: &str| Err(ProcessConfigError::Value { field, problem: problem.to_owned() });
+        let problem = |field, problem: &str| {
+            Err(ProcessConfigError::Value {
+                field,
+                problem: problem.to_owned(),
+            })
+        };
         if let Err(error) = self.log.level.parse::<EnvFilter>() {
             return problem("log.level", &error.to_string());
         }
-        if self.admin.listen.is_some_and(|address| !address.ip().is_loopback()) {
-            return problem("admin.listen", "only a loopback address: nothing there asks who is calling");
+        if self
+            .admin
+            .listen
+            .is_some_and(|address| !address.ip().is_loopback())
+        {
+            return problem(
+                "admin.listen",
+                "only a loopback address: nothing there asks who is calling",
+            );
         }
         if self.events.max_concurrency == 0 {
             return problem("events.max_concurrency", "at least 1");
         }
         if !(Duration::from_millis(1)..KONG_TIMEOUT).contains(&self.events.deadline()) {
-            return problem("events.deadline_ms", "1 to 59999: Kong itself gives up after 60 seconds");
+            return problem(
+                "events.deadline_ms",
+                "1 to 59999: Kong itself gives up after 60 seconds",
+            );
         }
         Ok(())
     }
@@ -182,8 +211,10 @@ impl EventsConfig {
 
 fn read(path: PathBuf) -> Result<File, ProcessConfigError> {
     match fs::read_to_string(&path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|source| ProcessConfigError::Parse { path, source: Box::new(source) }),
+        Ok(text) => toml::from_str(&text).map_err(|source| ProcessConfigError::Parse {
+            path,
+            source: Box::new(source),
+        }),
         Err(source) => Err(ProcessConfigError::Read { path, source }),
     }
 }

@@ -20,7 +20,12 @@ pub fn init(config: &LogConfig) -> anyhow::Result<()> {
         .log_internal_errors(false)
         .with_writer(|| Unfailing(io::stderr()));
     match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init(),
         LogFormat::Text => builder.try_init(),
     }
     .map_err(|error| anyhow::anyhow!("the log could not be set up: {error}"))

@@ -28,28 +28,49 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, parent: ParentWatch) -> anyhow::Result<()> {
     match cli.command {
-        Command::Serve { dir, exit_with_parent, process } => {
-            serve(&ProcessConfig::resolve(process)?, &dir, exit_with_parent.then_some(parent))
-        }
+        Command::Serve {
+            dir,
+            exit_with_parent,
+            process,
+        } => serve(
+            &ProcessConfig::resolve(process)?,
+            &dir,
+            exit_with_parent.then_some(parent),
+        ),
         Command::Dump { plugin, dir } => {
             let plugins = Plugins::new(&ProcessConfig::resolve(ProcessArgs::default())?.events)?;
-            let known = || format!("no plugin is named {plugin:?}; there are {}", Plugins::NAMES.join(" and "));
+            let known = || {
+                format!(
+                    "no plugin is named {plugin:?}; there are {}",
+                    Plugins::NAMES.join(" and ")
+                )
+            };
             print(&plugins.dump(&plugin, &dir).with_context(known)?)
         }
         Command::Healthcheck { dir } => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(health::check(&dir, &Plugins::NAMES))
         }
-        Command::CheckConfig { process } => print(&toml::to_string(&ProcessConfig::resolve(process)?)?),
+        Command::CheckConfig { process } => {
+            print(&toml::to_string(&ProcessConfig::resolve(process)?)?)
+        }
     }
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")
+    io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to stdout")
 }
 
 #[tokio::main]
-async fn serve(config: &ProcessConfig, dir: &Path, parent: Option<ParentWatch>) -> anyhow::Result<()> {
+async fn serve(
+    config: &ProcessConfig,
+    dir: &Path,
+    parent: Option<ParentWatch>,
+) -> anyhow::Result<()> {
     logging::init(&config.log)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -50,10 +50,14 @@ impl Plugins {
     pub fn new(events: &EventsConfig) -> anyhow::Result<Self> {
         let process = Arc::new(Process::new(Arc::new(SystemClock::new())));
         let jwt = Arc::clone(process.outcomes());
-        let overload = FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
+        let overload =
+            FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
         let authentication = registration!(LlmJwt::new(process)).overload(overload);
         let server = Server::builder()
-            .plugin(bounded(RateLimiting::registration(Arc::new(Stores::default())), events))
+            .plugin(bounded(
+                RateLimiting::registration(Arc::new(Stores::default())),
+                events,
+            ))
             .plugin(bounded(authentication, events))
             .drain_timeout(events.drain())
             .build()?;
@@ -62,13 +66,17 @@ impl Plugins {
 
     /// What Kong's query command must print for `plugin`, whose socket lies in `dir`.
     pub fn dump(&self, plugin: &str, dir: &Path) -> Option<String> {
-        let dump = self.server.dump(plugin, &dir.join(SOCKET).to_string_lossy())?;
+        let dump = self
+            .server
+            .dump(plugin, &dir.join(SOCKET).to_string_lossy())?;
         Some(format!("{dump:#}\n"))
     }
 }
 
 fn bounded<T: Plugin>(registration: Registration<T>, events: &EventsConfig) -> Registration<T> {
-    registration.max_concurrency(events.max_concurrency).deadline(events.deadline())
+    registration
+        .max_concurrency(events.max_concurrency)
+        .deadline(events.deadline())
 }
 
 /// Serves Kong on `dir` until `shutdown` completes, then drains.
@@ -78,28 +86,37 @@ fn bounded<T: Plugin>(registration: Registration<T>, events: &EventsConfig) -> R
 /// # Errors
 ///
 /// When the directory, the socket or the admin listener cannot be used.
-pub async fn serve(config: &ProcessConfig, dir: &Path, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn serve(
+    config: &ProcessConfig,
+    dir: &Path,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let plugins = Plugins::new(&config.events)?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let admin = match config.admin.listen {
         Some(address) => {
-            let listener =
-                TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
             tracing::info!(address = %listener.local_addr()?, "the admin listener is up");
-            let state = admin::State::new(plugins.server.counters(), Arc::clone(&plugins.jwt), ready);
+            let state =
+                admin::State::new(plugins.server.counters(), Arc::clone(&plugins.jwt), ready);
             Some(tokio::spawn(admin::serve(listener, state)))
         }
         None => None,
     };
 
-    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for name in plugins.server.plugin_names() {
-        let dump = plugins.dump(name, dir).context("a server describes its own plugins")?;
+        let dump = plugins
+            .dump(name, dir)
+            .context("a server describes its own plugins")?;
         write_atomically(&dir.join(name).with_extension("json"), &dump)?;
     }
     let socket = dir.join(SOCKET);
-    let listener =
-        server::bind(&socket, SOCKET_MODE).with_context(|| format!("cannot listen on {}", socket.display()))?;
+    let listener = server::bind(&socket, SOCKET_MODE)
+        .with_context(|| format!("cannot listen on {}", socket.display()))?;
     readiness.send_replace(Readiness::Serving);
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "serving Kong");
 

@@ -26,7 +26,11 @@ fn output(arguments: &[&str]) -> Output {
 }
 
 fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -36,7 +40,11 @@ struct Served(Child);
 impl Served {
     fn start(dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = program();
-        command.arg("serve").arg("--dir").arg(dir).stderr(Stdio::piped());
+        command
+            .arg("serve")
+            .arg("--dir")
+            .arg(dir)
+            .stderr(Stdio::piped());
         change(&mut command);
         let served = Self(command.spawn().unwrap());
         until("the socket is there", || dir.join("plugins.sock").exists());
@@ -44,7 +52,10 @@ impl Served {
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args(["-s", name, &self.0.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -75,8 +86,12 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 #[test]
 fn a_dump_describes_one_plugin_to_kong() {
-    for (name, priority, phases) in [("llm-jwt", 1450, &["access"][..]), ("llm-rate-limiting", 905, &["access", "log"])] {
-        let dump: Value = serde_json::from_str(&stdout(&output(&["dump", name, "--dir", "/run/x"]))).unwrap();
+    for (name, priority, phases) in [
+        ("llm-jwt", 1450, &["access"][..]),
+        ("llm-rate-limiting", 905, &["access", "log"]),
+    ] {
+        let dump: Value =
+            serde_json::from_str(&stdout(&output(&["dump", name, "--dir", "/run/x"]))).unwrap();
         assert_eq!(dump["Protocol"], "ProtoBuf:1");
         assert_eq!(dump["SocketPath"], "/run/x/plugins.sock");
         let plugins = dump["Plugins"].as_array().unwrap();
@@ -84,11 +99,16 @@ fn a_dump_describes_one_plugin_to_kong() {
         assert_eq!(plugins[0]["Name"], name);
         assert_eq!(plugins[0]["Priority"], priority);
         assert_eq!(plugins[0]["Phases"], serde_json::json!(phases));
-        let fields = plugins[0]["Schema"]["fields"][0]["config"]["fields"].as_array().unwrap();
+        let fields = plugins[0]["Schema"]["fields"][0]["config"]["fields"]
+            .as_array()
+            .unwrap();
         assert!(fields.len() > 3);
         every_field(fields, &mut |field, schema| {
             let description = schema["description"].as_str().unwrap_or_default();
-            assert!((10..=500).contains(&description.len()), "{name}: {field} has no description that Kong accepts");
+            assert!(
+                (10..=500).contains(&description.len()),
+                "{name}: {field} has no description that Kong accepts"
+            );
         });
     }
 }
@@ -97,7 +117,10 @@ fn every_field(fields: &[Value], visit: &mut impl FnMut(&str, &Value)) {
     for (name, schema) in fields.iter().flat_map(|field| field.as_object().unwrap()) {
         visit(name, schema);
         for inner in [&schema["fields"], &schema["elements"]["fields"]] {
-            every_field(inner.as_array().map(Vec::as_slice).unwrap_or_default(), visit);
+            every_field(
+                inner.as_array().map(Vec::as_slice).unwrap_or_default(),
+                visit,
+            );
         }
     }
 }
@@ -106,9 +129,15 @@ fn every_field(fields: &[Value], visit: &mut impl FnMut(&str, &Value)) {
 fn a_plugin_that_is_not_there_is_named_with_those_that_are() {
     let output = output(&["dump", "nothing"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.is_empty(), "Kong's start fails on anything that is not JSON");
+    assert!(
+        output.stdout.is_empty(),
+        "Kong's start fails on anything that is not JSON"
+    );
     let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(message, "error: no plugin is named \"nothing\"; there are llm-rate-limiting and llm-jwt\n");
+    assert_eq!(
+        message,
+        "error: no plugin is named \"nothing\"; there are llm-rate-limiting and llm-jwt\n"
+    );
 }
 
 #[test]
@@ -125,20 +154,54 @@ fn it_serves_answers_its_health_and_stops_on_sigterm() {
         let file = shared.join(name).with_extension("json");
         let printed = stdout(&output(&["dump", name, "--dir", &shared_text]));
         assert_eq!(fs::read_to_string(&file).unwrap(), printed);
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
     }
-    assert_eq!(fs::metadata(shared.join("plugins.sock")).unwrap().permissions().mode() & 0o777, 0o666);
-    assert_eq!(fs::read_dir(&shared).unwrap().count(), 3, "nothing temporary is left");
-    assert!(output(&["healthcheck", "--dir", &shared_text]).status.success());
+    assert_eq!(
+        fs::metadata(shared.join("plugins.sock"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o666
+    );
+    assert_eq!(
+        fs::read_dir(&shared).unwrap().count(),
+        3,
+        "nothing temporary is left"
+    );
+    assert!(
+        output(&["healthcheck", "--dir", &shared_text])
+            .status
+            .success()
+    );
 
     served.signal("TERM");
     assert!(served.ends().success());
-    assert_eq!(output(&["healthcheck", "--dir", &shared_text]).status.code(), Some(1));
+    assert_eq!(
+        output(&["healthcheck", "--dir", &shared_text])
+            .status
+            .code(),
+        Some(1)
+    );
     let mut log = String::new();
-    served.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    served
+        .0
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut log)
+        .unwrap();
     for line in log.lines() {
         let entry: Value = serde_json::from_str(line).expect("each line is JSON");
-        assert!(entry["timestamp"].is_string() && entry["level"].is_string() && entry["message"].is_string(), "{line}");
+        assert!(
+            entry["timestamp"].is_string()
+                && entry["level"].is_string()
+                && entry["message"].is_string(),
+            "{line}"
+        );
     }
     assert!(log.contains("serving Kong") && log.contains("stopped"));
 }
@@ -148,7 +211,11 @@ fn a_second_server_takes_over_while_the_first_drains() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Served::start(dir.path(), |_| {});
     let mut second = program();
-    second.arg("serve").arg("--dir").arg(dir.path()).stderr(Stdio::piped());
+    second
+        .arg("serve")
+        .arg("--dir")
+        .arg(dir.path())
+        .stderr(Stdio::piped());
     let mut second = Served(second.spawn().unwrap());
     let mut log = BufReader::new(second.0.stderr.take().unwrap());
     let mut line = String::new();
@@ -156,7 +223,11 @@ fn a_second_server_takes_over_while_the_first_drains() {
     assert!(line.contains("serving Kong"), "{line}");
     first.signal("TERM");
     assert!(first.ends().success());
-    assert!(output(&["healthcheck", "--dir", dir.path().to_str().unwrap()]).status.success());
+    assert!(
+        output(&["healthcheck", "--dir", dir.path().to_str().unwrap()])
+            .status
+            .success()
+    );
     second.signal("INT");
     assert!(second.ends().success());
 }
@@ -169,7 +240,11 @@ fn a_closed_stderr_harms_nothing() {
     });
     drop(served.0.stderr.take());
     for _ in 0..3 {
-        assert!(output(&["healthcheck", "--dir", dir.path().to_str().unwrap()]).status.success());
+        assert!(
+            output(&["healthcheck", "--dir", dir.path().to_str().unwrap()])
+                .status
+                .success()
+        );
     }
     served.signal("TERM");
     assert!(served.ends().success());
@@ -187,16 +262,25 @@ fn the_admin_listener_shows_health_and_metrics() {
     let entry: Value = serde_json::from_str(&line).unwrap();
     let address = entry["address"].as_str().unwrap().to_owned();
     assert!(get(&address, "/healthz").ends_with("ok\n"));
-    until("it is ready", || get(&address, "/readyz").starts_with("HTTP/1.1 200"));
+    until("it is ready", || {
+        get(&address, "/readyz").starts_with("HTTP/1.1 200")
+    });
     let metrics = get(&address, "/metrics");
     assert!(metrics.contains("\nkong_pdk_events_total 0\n"), "{metrics}");
-    assert!(metrics.contains("\nllm_jwt_requests_total{outcome=\"granted\"} 0\n"), "{metrics}");
+    assert!(
+        metrics.contains("\nllm_jwt_requests_total{outcome=\"granted\"} 0\n"),
+        "{metrics}"
+    );
     assert!(get(&address, "/").starts_with("HTTP/1.1 404"));
 }
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -206,9 +290,19 @@ fn get(address: &str, path: &str) -> String {
 fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
-    fs::write(&file, "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[events]\ndeadline_ms = 1\ndrain_ms = 1\n").unwrap();
+    fs::write(
+        &file,
+        "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[events]\ndeadline_ms = 1\ndrain_ms = 1\n",
+    )
+    .unwrap();
     let output = program()
-        .args(["check-config", "--config", file.to_str().unwrap(), "--deadline-ms", "3"])
+        .args([
+            "check-config",
+            "--config",
+            file.to_str().unwrap(),
+            "--deadline-ms",
+            "3",
+        ])
         .env("LLM_PLUGIN_SERVER_DEADLINE_MS", "2")
         .env("LLM_PLUGIN_SERVER_DRAIN_MS", "2")
         .output()
@@ -216,8 +310,15 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
     let expected = "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[admin]\n\n[events]\nmax_concurrency = 4096\ndeadline_ms = 3\ndrain_ms = 2\n";
     assert_eq!(stdout(&output), expected);
     fs::write(&file, stdout(&output)).unwrap();
-    let again = program().args(["check-config", "--config", file.to_str().unwrap()]).output().unwrap();
-    assert_eq!(stdout(&again), expected, "what it prints is a configuration file");
+    let again = program()
+        .args(["check-config", "--config", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&again),
+        expected,
+        "what it prints is a configuration file"
+    );
 }
 
 #[test]
@@ -227,7 +328,10 @@ fn a_configuration_that_cannot_work_is_reported() {
     for (text, problem) in [
         ("[log]\nlevle = \"info\"\n", "unknown field `levle`"),
         ("[log]\nlevel = \"=,\"\n", "log.level"),
-        ("[admin]\nlisten = \"0.0.0.0:9000\"\n", "admin.listen: only a loopback address"),
+        (
+            "[admin]\nlisten = \"0.0.0.0:9000\"\n",
+            "admin.listen: only a loopback address",
+        ),
         ("[events]\nmax_concurrency = 0\n", "events.max_concurrency"),
         ("[events]\ndeadline_ms = 60000\n", "events.deadline_ms"),
     ] {
@@ -235,7 +339,10 @@ fn a_configuration_that_cannot_work_is_reported() {
         let output = output(&["check-config", "--config", file.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1), "{text}");
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.starts_with("error: ") && message.contains(problem), "{message}");
+        assert!(
+            message.starts_with("error: ") && message.contains(problem),
+            "{message}"
+        );
     }
     let absent = output(&["check-config", "--config", "/nonexistent/server.toml"]);
     assert_eq!(absent.status.code(), Some(1));

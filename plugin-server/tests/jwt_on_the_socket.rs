@@ -11,10 +11,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use kong_pdk::{Value as Lua, wire};
-use prost::Message as _;
 use llm_plugin_server::cli::ProcessArgs;
 use llm_plugin_server::config::ProcessConfig;
 use llm_plugin_server::server;
+use prost::Message as _;
 use serde_json::{Value, json};
 use support::{Event, Kong, Request};
 use tempfile::TempDir;
@@ -44,29 +44,48 @@ impl Story {
         wait_for_socket(dir.path()).await;
         let kong = Kong::connect(dir.path()).await;
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        Self { kong, key, dir, stop: Some(stop), server }
+        Self {
+            kong,
+            key,
+            dir,
+            stop: Some(stop),
+            server,
+        }
     }
 
     /// A configuration with one issuer and these further fields.
     fn config(&self, further: Value) -> Value {
         let der: PublicKeyX509Der<'_> = self.key.public_key().as_der().unwrap();
-        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der.as_ref()));
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(der.as_ref())
+        );
         let issuer = json!({"issuer": "https://idp.example", "public_keys": [pem], "audience_required": ["llm"]});
         let mut config = json!({"issuers": [issuer], "__plugin_id": "p", "__seq__": 1});
-        config.as_object_mut().unwrap().extend(further.as_object().cloned().unwrap_or_default());
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(further.as_object().cloned().unwrap_or_default());
         config
     }
 
     fn token(&self, further: Value) -> String {
         let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let mut claims = json!({"iss": "https://idp.example", "aud": "llm", "sub": "alice", "exp": now + 600});
-        claims.as_object_mut().unwrap().extend(further.as_object().cloned().unwrap_or_default());
+        let mut claims =
+            json!({"iss": "https://idp.example", "aud": "llm", "sub": "alice", "exp": now + 600});
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(further.as_object().cloned().unwrap_or_default());
         let message = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(json!({"alg": "ES256"}).to_string()),
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
-        let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+        let signature = self
+            .key
+            .sign(&SystemRandom::new(), message.as_bytes())
+            .unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
     }
 
@@ -80,7 +99,10 @@ impl Story {
         self.stop.take().unwrap().send(()).unwrap();
         drop(self.kong);
         self.server.await.unwrap().unwrap();
-        assert!(self.dir.path().join("plugins.sock").exists(), "nobody unlinks the socket");
+        assert!(
+            self.dir.path().join("plugins.sock").exists(),
+            "nobody unlinks the socket"
+        );
     }
 }
 
@@ -118,19 +140,34 @@ async fn a_valid_token_costs_one_question_and_sets_headers_credential_and_claims
     let event = story.access(config, &request).await;
     assert!(event.exit.is_none());
     assert_eq!(event.methods()[0], "kong.request.get_headers");
-    assert_eq!(event.methods().iter().filter(|method| method.contains(".get_") || method.contains(".load_")).count(), 1);
+    assert_eq!(
+        event
+            .methods()
+            .iter()
+            .filter(|method| method.contains(".get_") || method.contains(".load_"))
+            .count(),
+        1
+    );
     let set = event.set_headers();
     assert_eq!(set["x-tenant"], "acme");
     assert_eq!(set["X-Credential-Identifier"], "alice");
     assert_eq!(set.len(), 2);
     assert_eq!(
         event.cleared_headers(),
-        ["authorization", "x-anonymous-consumer", "x-consumer-id", "x_consumer_username", "x_tenant"]
+        [
+            "authorization",
+            "x-anonymous-consumer",
+            "x-consumer-id",
+            "x_consumer_username",
+            "x_tenant"
+        ]
     );
     let who = event.authenticated().unwrap();
     assert!(who.consumer.is_none());
     assert_eq!(who.credential.unwrap().id, "alice");
-    let claims = Lua::from(json!({"iss": "https://idp.example", "sub": "alice", "claims": {"tenant": "acme", "tier": "gold"}}));
+    let claims = Lua::from(
+        json!({"iss": "https://idp.example", "sub": "alice", "claims": {"tenant": "acme", "tier": "gold"}}),
+    );
     assert_eq!(event.shared("llm_jwt"), Some(claims));
     story.end().await;
 }
@@ -139,15 +176,26 @@ async fn a_valid_token_costs_one_question_and_sets_headers_credential_and_claims
 async fn a_refusal_is_one_exit_and_nothing_else() {
     let mut story = Story::begin().await;
     let config = story.config(json!({"error_format": "openai"}));
-    let event = story.access(config.clone(), &Request::with_headers(&[("x-consumer-id", "forged")])).await;
+    let event = story
+        .access(
+            config.clone(),
+            &Request::with_headers(&[("x-consumer-id", "forged")]),
+        )
+        .await;
     let exit = event.exit.as_ref().unwrap();
     assert_eq!(exit.status, 401);
-    assert_eq!(event.exit_header("WWW-Authenticate").as_deref(), Some("Bearer realm=\"kong\""));
+    assert_eq!(
+        event.exit_header("WWW-Authenticate").as_deref(),
+        Some("Bearer realm=\"kong\"")
+    );
     let body: Value = serde_json::from_slice(&exit.body).unwrap();
     assert_eq!(body["error"]["code"], "missing_token");
     assert_eq!(event.methods(), ["kong.request.get_headers"]);
 
-    let mut story = Story { kong: Kong::connect(story.dir.path()).await, ..story };
+    let mut story = Story {
+        kong: Kong::connect(story.dir.path()).await,
+        ..story
+    };
     let two = Request::with_headers(&[("authorization", "Bearer a.b.c"), ("x-token", "d.e.f")]);
     let config = story.config(json!({"header_names": ["Authorization", "X-Token"]}));
     assert_eq!(story.access(config, &two).await.exit.unwrap().status, 400);
@@ -158,19 +206,24 @@ async fn a_refusal_is_one_exit_and_nothing_else() {
 async fn a_consumer_is_asked_for_once_and_described_as_kong_does() {
     let mut story = Story::begin().await;
     let token = bearer(&story.token(json!({})));
-    let config = story.config(json!({"consumer_claims": [["email"], ["sub"]], "hide_credentials": false}));
+    let config =
+        story.config(json!({"consumer_claims": [["email"], ["sub"]], "hide_credentials": false}));
     let alice = wire::Consumer {
         id: ALICE.into(),
         username: "alice".into(),
         custom_id: "tenant-1".into(),
         ..wire::Consumer::default()
     };
-    let request =
-        Request::with_headers(&[("authorization", &token)]).answering("kong.client.load_consumer", &alice);
+    let request = Request::with_headers(&[("authorization", &token)])
+        .answering("kong.client.load_consumer", &alice);
     let instance = story.kong.start_instance("llm-jwt", &config).await;
     for asked in [1, 0] {
         let event = story.kong.access(instance, &request).await;
-        let lookups = event.methods().iter().filter(|method| **method == "kong.client.load_consumer").count();
+        let lookups = event
+            .methods()
+            .iter()
+            .filter(|method| **method == "kong.client.load_consumer")
+            .count();
         assert_eq!(lookups, asked);
         let set = event.set_headers();
         assert_eq!(set["X-Consumer-ID"], ALICE);
@@ -189,7 +242,9 @@ async fn a_required_consumer_that_is_absent_is_forbidden() {
     let mut story = Story::begin().await;
     let token = bearer(&story.token(json!({})));
     let config = story.config(json!({"consumer_claims": [["sub"]], "consumer_optional": false}));
-    let event = story.access(config, &Request::with_headers(&[("authorization", &token)])).await;
+    let event = story
+        .access(config, &Request::with_headers(&[("authorization", &token)]))
+        .await;
     assert_eq!(event.exit.unwrap().status, 403);
     story.end().await;
 }
@@ -198,20 +253,43 @@ async fn a_required_consumer_that_is_absent_is_forbidden() {
 async fn without_a_token_the_anonymous_consumer_passes_unless_another_plugin_knows_the_caller() {
     let mut story = Story::begin().await;
     let config = story.config(json!({"anonymous": "guest", "upstream_headers": [{"header": "X-Tenant", "path": ["org"]}]}));
-    let guest = wire::Consumer { id: ALICE.into(), username: "guest".into(), ..wire::Consumer::default() };
-    let request = Request::with_headers(&[("x-tenant", "forged"), ("x-consumer-custom-id", "forged")])
-        .answering("kong.client.load_consumer", &guest);
+    let guest = wire::Consumer {
+        id: ALICE.into(),
+        username: "guest".into(),
+        ..wire::Consumer::default()
+    };
+    let request =
+        Request::with_headers(&[("x-tenant", "forged"), ("x-consumer-custom-id", "forged")])
+            .answering("kong.client.load_consumer", &guest);
     let event = story.access(config.clone(), &request).await;
     assert!(event.exit.is_none());
     assert_eq!(event.set_headers()["X-Anonymous-Consumer"], "true");
     assert_eq!(event.set_headers()["X-Consumer-Username"], "guest");
-    assert_eq!(event.cleared_headers(), ["x-consumer-custom-id", "x-tenant"]);
-    assert_eq!(event.authenticated().unwrap().consumer.unwrap().username, "guest");
+    assert_eq!(
+        event.cleared_headers(),
+        ["x-consumer-custom-id", "x-tenant"]
+    );
+    assert_eq!(
+        event.authenticated().unwrap().consumer.unwrap().username,
+        "guest"
+    );
     assert_eq!(event.shared("llm_jwt"), None);
 
-    let known = wire::AuthenticatedCredential { id: "key".into(), ..wire::AuthenticatedCredential::default() };
-    let event = story.access(config, &request.answering("kong.client.get_credential", &known)).await;
-    assert_eq!(event.cleared_headers(), ["x-tenant"], "what the other plugin set stays");
+    let known = wire::AuthenticatedCredential {
+        id: "key".into(),
+        ..wire::AuthenticatedCredential::default()
+    };
+    let event = story
+        .access(
+            config,
+            &request.answering("kong.client.get_credential", &known),
+        )
+        .await;
+    assert_eq!(
+        event.cleared_headers(),
+        ["x-tenant"],
+        "what the other plugin set stays"
+    );
     assert!(event.authenticated().is_none());
     story.end().await;
 }
@@ -219,21 +297,40 @@ async fn without_a_token_the_anonymous_consumer_passes_unless_another_plugin_kno
 #[tokio::test]
 async fn a_preflight_passes_without_a_token_and_without_forged_headers() {
     let mut story = Story::begin().await;
-    let config = story.config(json!({"upstream_headers": [{"header": "X-Tenant", "path": ["org"]}]}));
+    let config =
+        story.config(json!({"upstream_headers": [{"header": "X-Tenant", "path": ["org"]}]}));
     let preflight = Request::with_headers(&[
         ("origin", "https://app.example"),
         ("access-control-request-method", "POST"),
         ("x-tenant", "forged"),
         ("x-consumer-id", "forged"),
     ]);
-    let options = wire::String { v: "OPTIONS".into() };
-    let event = story.access(config.clone(), &preflight.clone().answering("kong.request.get_method", &options)).await;
+    let options = wire::String {
+        v: "OPTIONS".into(),
+    };
+    let event = story
+        .access(
+            config.clone(),
+            &preflight
+                .clone()
+                .answering("kong.request.get_method", &options),
+        )
+        .await;
     assert!(event.exit.is_none());
     assert_eq!(event.cleared_headers(), ["x-consumer-id", "x-tenant"]);
 
     let post = wire::String { v: "POST".into() };
-    let event = story.access(config, &preflight.answering("kong.request.get_method", &post)).await;
-    assert_eq!(event.exit.unwrap().status, 401, "the headers alone make no preflight");
+    let event = story
+        .access(
+            config,
+            &preflight.answering("kong.request.get_method", &post),
+        )
+        .await;
+    assert_eq!(
+        event.exit.unwrap().status,
+        401,
+        "the headers alone make no preflight"
+    );
     story.end().await;
 }
 
@@ -244,17 +341,40 @@ async fn credentials_in_cookie_and_query_are_hidden_and_the_rest_left() {
     let config = story.config(json!({"cookie_names": ["session"], "uri_param_names": ["jwt"]}));
     let cookie = format!("theme=dark; session={token}");
     let query = |text: String| wire::String { v: text.into() };
-    let request = Request::with_headers(&[("cookie", &cookie)])
-        .answering("kong.request.get_raw_query", &query(format!("a=1&jwt={token}&b")));
+    let request = Request::with_headers(&[("cookie", &cookie)]).answering(
+        "kong.request.get_raw_query",
+        &query(format!("a=1&jwt={token}&b")),
+    );
     let event = story.access(config.clone(), &request).await;
-    let argument = |method: &str| event.calls.iter().find(|call| call.method == method).unwrap().arguments.clone();
-    assert_eq!(wire::String::decode(&argument("kong.service.request.set_raw_query")[..]).unwrap().v, "a=1&b");
+    let argument = |method: &str| {
+        event
+            .calls
+            .iter()
+            .find(|call| call.method == method)
+            .unwrap()
+            .arguments
+            .clone()
+    };
+    assert_eq!(
+        wire::String::decode(&argument("kong.service.request.set_raw_query")[..])
+            .unwrap()
+            .v,
+        "a=1&b"
+    );
     let cookie = wire::Kv::decode(&argument("kong.service.request.set_header")[..]).unwrap();
-    assert_eq!((cookie.k, cookie.v), ("cookie".into(), Some(support::string("theme=dark"))));
+    assert_eq!(
+        (cookie.k, cookie.v),
+        ("cookie".into(), Some(support::string("theme=dark")))
+    );
 
-    let only = Request::with_headers(&[]).answering("kong.request.get_raw_query", &query(format!("jwt={token}")));
+    let only = Request::with_headers(&[])
+        .answering("kong.request.get_raw_query", &query(format!("jwt={token}")));
     let event = story.access(config, &only).await;
-    assert!(event.methods().contains(&"kong.service.request.set_query"), "{:?}", event.methods());
+    assert!(
+        event.methods().contains(&"kong.service.request.set_query"),
+        "{:?}",
+        event.methods()
+    );
     story.end().await;
 }
 
@@ -265,7 +385,11 @@ async fn a_configuration_that_cannot_work_is_a_500_that_names_the_plugin() {
     let event = story.access(broken, &Request::with_headers(&[])).await;
     let exit = event.exit.unwrap();
     assert_eq!(exit.status, 500);
-    assert!(String::from_utf8_lossy(&exit.body).contains("llm-jwt"), "{:?}", exit.body);
+    assert!(
+        String::from_utf8_lossy(&exit.body).contains("llm-jwt"),
+        "{:?}",
+        exit.body
+    );
     story.end().await;
 }
 
@@ -275,6 +399,14 @@ async fn more_headers_than_kong_shows_are_refused() {
     let config = story.config(json!({}));
     let names: Vec<String> = (0..1000).map(|at| format!("x-{at}")).collect();
     let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    assert_eq!(story.access(config, &Request::with_headers(&headers)).await.exit.unwrap().status, 400);
+    assert_eq!(
+        story
+            .access(config, &Request::with_headers(&headers))
+            .await
+            .exit
+            .unwrap()
+            .status,
+        400
+    );
     story.end().await;
 }

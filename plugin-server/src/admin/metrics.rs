@@ -27,8 +27,20 @@ pub(super) fn render(events: Snapshot, jwt: &Outcomes) -> String {
         ("unusable_configuration", events.unusable),
     ];
     let mut text = String::new();
-    family(&mut text, "kong_pdk_connections", "gauge", "Connections from Kong that are open.", alone(events.open_connections));
-    family(&mut text, "kong_pdk_events_total", "counter", "Events that Kong has sent for known instances.", alone(events.events));
+    family(
+        &mut text,
+        "kong_pdk_connections",
+        "gauge",
+        "Connections from Kong that are open.",
+        alone(events.open_connections),
+    );
+    family(
+        &mut text,
+        "kong_pdk_events_total",
+        "counter",
+        "Events that Kong has sent for known instances.",
+        alone(events.events),
+    );
     family(
         &mut text,
         "kong_pdk_events_ended_total",
@@ -36,7 +48,13 @@ pub(super) fn render(events: Snapshot, jwt: &Outcomes) -> String {
         "Events that did not simply go on, by how they ended.",
         ended.map(|(how, count)| labelled("how", how, count)),
     );
-    family(&mut text, "kong_pdk_instances_started_total", "counter", "Instances that Kong has started.", alone(events.started_instances));
+    family(
+        &mut text,
+        "kong_pdk_instances_started_total",
+        "counter",
+        "Instances that Kong has started.",
+        alone(events.started_instances),
+    );
     family(
         &mut text,
         "kong_pdk_protocol_errors_total",
@@ -49,26 +67,39 @@ pub(super) fn render(events: Snapshot, jwt: &Outcomes) -> String {
         "llm_jwt_requests_total",
         "counter",
         "Requests that llm-jwt has decided about, by outcome.",
-        jwt.requests().map(|(outcome, count)| labelled("outcome", outcome.label(), count)),
+        jwt.requests()
+            .map(|(outcome, count)| labelled("outcome", outcome.label(), count)),
     );
     family(
         &mut text,
         "llm_jwt_token_cache_lookups_total",
         "counter",
         "Looks into the cache of verified tokens.",
-        [labelled("result", "hit", hits), labelled("result", "miss", misses)],
+        [
+            labelled("result", "hit", hits),
+            labelled("result", "miss", misses),
+        ],
     );
     family(
         &mut text,
         "llm_jwt_key_fetches_total",
         "counter",
         "Fetches of JWK sets.",
-        [labelled("result", "success", fetched), labelled("result", "failure", failed)],
+        [
+            labelled("result", "success", fetched),
+            labelled("result", "failure", failed),
+        ],
     );
     text
 }
 
-fn family(text: &mut String, name: &str, kind: &str, help: &str, samples: impl IntoIterator<Item = Sample>) {
+fn family(
+    text: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = Sample>,
+) {
     // Writing to a String cannot fail.
     let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     for (labels, value) in samples {

@@ -36,8 +36,16 @@ pub struct State {
 
 impl State {
     /// Shows these counters and this readiness.
-    pub fn new(counters: Arc<Counters>, jwt: Arc<Outcomes>, readiness: watch::Receiver<Readiness>) -> Self {
-        Self { counters, jwt, readiness }
+    pub fn new(
+        counters: Arc<Counters>,
+        jwt: Arc<Outcomes>,
+        readiness: watch::Receiver<Readiness>,
+    ) -> Self {
+        Self {
+            counters,
+            jwt,
+            readiness,
+        }
     }
 }
 

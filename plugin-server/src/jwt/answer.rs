@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::claims::ScopeSet;
 use super::config::{ErrorFormat, Settings};
 use super::refusal::{Forbidden, Refusal};
 
@@ -87,10 +86,10 @@ fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
             return None;
         }
     };
-    let mut challenge = format!("Bearer realm={}", quoted(&settings.realm));
+    let mut parameters = vec![format!("realm={}", quoted(&settings.realm))];
     if let Some((code, description)) = error {
-        challenge.push_str(&format!(
-            ", error=\"{code}\", error_description=\"{description}\""
+        parameters.push(format!(
+            "error=\"{code}\", error_description=\"{description}\""
         ));
     }
     let names_scopes = matches!(
@@ -99,9 +98,9 @@ fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
     );
     if let Some(scopes) = settings.scopes_required.first().filter(|_| names_scopes) {
         // A challenge can name one set of scopes; the first alternative is the one that the operator put first.
-        challenge.push_str(&format!(", scope={}", quoted(&ScopeSet::to_string(scopes))));
+        parameters.push(format!("scope={}", quoted(&scopes.to_string())));
     }
-    Some(challenge)
+    Some(format!("Bearer {}", parameters.join(", ")))
 }
 
 fn body(class: &Class, format: ErrorFormat) -> (&'static str, String) {
@@ -145,7 +144,7 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwt::claims::UnacceptableClaims;
+    use crate::jwt::claims::{ScopeSet, UnacceptableClaims};
     use crate::jwt::config::KeySource;
     use crate::jwt::testing::settings;
 

@@ -492,9 +492,17 @@ async fn a_claim_that_would_split_a_header_is_refused() {
 
 #[tokio::test]
 async fn a_credential_that_would_split_a_header_is_refused() {
-    let token = TestKey::rsa().token(&rs256("k1"), &claims_with("sub", json!("a\r\nX-Consumer-ID: 1")));
+    let token = TestKey::rsa().token(
+        &rs256("k1"),
+        &claims_with("sub", json!("a\r\nX-Consumer-ID: 1")),
+    );
     let refusal = rsa_bench().refusal(&token).await;
-    assert_eq!(refusal, invalid(UnacceptableClaims::NotAHeaderValue("x-credential-identifier".into())));
+    assert_eq!(
+        refusal,
+        invalid(UnacceptableClaims::NotAHeaderValue(
+            "x-credential-identifier".into()
+        ))
+    );
 }
 
 #[tokio::test]

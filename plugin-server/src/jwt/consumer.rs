@@ -76,25 +76,38 @@ impl ConsumerCache {
     /// A cache whose entries are believed for `ttl`; zero remembers nothing.
     pub fn new(ttl: Duration) -> Self {
         let capacity = if ttl.is_zero() { 0 } else { CAPACITY };
-        Self { by_id: Cache::new(capacity), by_username: Cache::new(capacity), ttl }
+        Self {
+            by_id: Cache::new(capacity),
+            by_username: Cache::new(capacity),
+            ttl,
+        }
     }
 
     /// What Kong has answered to this question, if that is believed at `now` (monotonic).
     pub fn get(&self, name: &str, lookup: Lookup, now: Duration) -> Option<Option<Consumer>> {
         let (at, consumer) = self.answers(lookup).get(name)?;
-        let ttl = if consumer.is_some() { self.ttl } else { self.ttl.min(ABSENCE_TTL) };
+        let ttl = if consumer.is_some() {
+            self.ttl
+        } else {
+            self.ttl.min(ABSENCE_TTL)
+        };
         (now.saturating_sub(at) < ttl).then_some(consumer)
     }
 
     /// Remembers Kong's answer.
     pub fn put(&self, name: &str, lookup: Lookup, consumer: Option<Consumer>, now: Duration) {
         if !self.ttl.is_zero() {
-            self.answers(lookup).insert(name.to_owned(), (now, consumer));
+            self.answers(lookup)
+                .insert(name.to_owned(), (now, consumer));
         }
     }
 
     fn answers(&self, lookup: Lookup) -> &Answers {
-        if lookup.by_username { &self.by_username } else { &self.by_id }
+        if lookup.by_username {
+            &self.by_username
+        } else {
+            &self.by_id
+        }
     }
 }
 
@@ -136,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_believed_for_its_time_and_an_absence_for_less() {
-        let cache = ConsumerCache::new(Duration::from_secs(60));
+        let cache = ConsumerCache::new(Duration::from_mins(1));
         let at = |seconds| Duration::from_secs(seconds);
         cache.put("alice", BY_USERNAME, Some(alice()), at(10));
         cache.put("bob", BY_USERNAME, None, at(10));

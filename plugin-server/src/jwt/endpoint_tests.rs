@@ -264,7 +264,7 @@ async fn keys_are_refreshed_in_the_background_before_they_expire() {
 async fn an_unchanged_set_keeps_the_remembered_tokens() {
     let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
     let mut settings = endpoint.settings();
-    settings.token_cache_ttl = Duration::from_secs(3600);
+    settings.token_cache_ttl = Duration::from_hours(1);
     let bench = Bench::new(settings);
     let token = key().token(
         &json!({"alg": "ES256", "kid": "k1"}),

@@ -75,8 +75,13 @@ impl Identity {
             .filter_map(|(name, path)| Some((name.clone(), path.find(claims)?.clone())))
             .collect();
         let credential = text_at(&settings.credential_claim);
-        if credential.as_deref().is_some_and(|text| !is_header_text(text)) {
-            return Err(UnacceptableClaims::NotAHeaderValue("x-credential-identifier".to_owned()));
+        if credential
+            .as_deref()
+            .is_some_and(|text| !is_header_text(text))
+        {
+            return Err(UnacceptableClaims::NotAHeaderValue(
+                "x-credential-identifier".to_owned(),
+            ));
         }
         Ok(Self {
             issuer: issuer.to_owned(),

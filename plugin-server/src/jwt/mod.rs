@@ -151,15 +151,14 @@ impl Authenticator {
         if hash.is_some() {
             self.outcomes.looked_up(remembered.is_some());
         }
-        let verified = match remembered {
-            Some(verified) => verified,
-            None => {
-                let verified = Arc::new(self.verify(token).await?);
-                if let Some(hash) = hash {
-                    self.tokens.put(hash, &verified);
-                }
-                verified
+        let verified = if let Some(verified) = remembered {
+            verified
+        } else {
+            let verified = Arc::new(self.verify(token).await?);
+            if let Some(hash) = hash {
+                self.tokens.put(hash, &verified);
             }
+            verified
         };
         if let Err(reason) = verified
             .times
@@ -253,11 +252,11 @@ async fn verify_signature(keys: &Keys, token: &Token<'_>) -> Result<u64, Refusal
     };
     let mut set = keys.current().await?;
     let mut found = verdict(&set);
-    if found == Verdict::NoSuchKey || (found == Verdict::Forged && token.kid.is_none()) {
-        if let Some(newer) = keys.newer_than(&set).await {
-            found = verdict(&newer);
-            set = newer;
-        }
+    let may_be_new =
+        found == Verdict::NoSuchKey || (found == Verdict::Forged && token.kid.is_none());
+    if may_be_new && let Some(newer) = keys.newer_than(&set).await {
+        found = verdict(&newer);
+        set = newer;
     }
     match found {
         Verdict::Valid => Ok(set.generation()),

@@ -44,7 +44,12 @@ impl Request {
             key: name.to_string().into(),
             value: Some(string(value)),
         });
-        Self::default().answering("kong.request.get_headers", &wire::Struct { fields: fields.collect() })
+        Self::default().answering(
+            "kong.request.get_headers",
+            &wire::Struct {
+                fields: fields.collect(),
+            },
+        )
     }
 
     /// The same, with Kong's answer to another method.
@@ -55,18 +60,28 @@ impl Request {
 }
 
 pub fn string(text: &str) -> wire::Value {
-    wire::Value { kind: Some(wire::value::Kind::StringValue(text.to_owned().into())) }
+    wire::Value {
+        kind: Some(wire::value::Kind::StringValue(text.to_owned().into())),
+    }
 }
 
 impl Kong {
     pub async fn connect(dir: &Path) -> Self {
-        let stream = UnixStream::connect(dir.join("plugins.sock")).await.expect("a server listens");
-        Self { stream, sequence: 0 }
+        let stream = UnixStream::connect(dir.join("plugins.sock"))
+            .await
+            .expect("a server listens");
+        Self {
+            stream,
+            sequence: 0,
+        }
     }
 
     /// Starts an instance and gives its id.
     pub async fn start_instance(&mut self, plugin: &str, config: &Value) -> i32 {
-        let call = wire::CmdStartInstance { name: plugin.to_owned().into(), config: config.to_string().into() };
+        let call = wire::CmdStartInstance {
+            name: plugin.to_owned().into(),
+            config: config.to_string().into(),
+        };
         self.send(rpc_call::Call::CmdStartInstance(call)).await;
         let answer = self.frame().await.expect("an answer");
         match self.decode(&answer) {
@@ -77,7 +92,10 @@ impl Kong {
 
     /// Lets an instance handle `access` for this request.
     pub async fn access(&mut self, instance_id: i32, request: &Request) -> Event {
-        let event = wire::CmdHandleEvent { instance_id, event_name: "access".into() };
+        let event = wire::CmdHandleEvent {
+            instance_id,
+            event_name: "access".into(),
+        };
         self.send(rpc_call::Call::CmdHandleEvent(event)).await;
         let mut seen = Event::default();
         loop {
@@ -90,10 +108,15 @@ impl Kong {
             let method = String::from_utf8(method).expect("methods are ASCII");
             let arguments = self.frame().await.expect("arguments");
             if method == "kong.response.exit" {
-                seen.exit = Some(wire::ExitArgs::decode(&arguments[..]).expect("arguments of exit"));
+                seen.exit =
+                    Some(wire::ExitArgs::decode(&arguments[..]).expect("arguments of exit"));
                 return seen;
             }
-            let reply = request.replies.get(method.as_str()).cloned().unwrap_or_default();
+            let reply = request
+                .replies
+                .get(method.as_str())
+                .cloned()
+                .unwrap_or_default();
             seen.calls.push(Call { method, arguments });
             self.write(&reply).await;
         }
@@ -101,7 +124,14 @@ impl Kong {
 
     async fn send(&mut self, call: rpc_call::Call) {
         self.sequence += 1;
-        self.write(&RpcCall { sequence: self.sequence, call: Some(call) }.encode_to_vec()).await;
+        self.write(
+            &RpcCall {
+                sequence: self.sequence,
+                call: Some(call),
+            }
+            .encode_to_vec(),
+        )
+        .await;
     }
 
     fn decode(&self, frame: &[u8]) -> Option<rpc_return::Return> {
@@ -112,7 +142,10 @@ impl Kong {
 
     async fn write(&mut self, bytes: &[u8]) {
         let length = u32::try_from(bytes.len()).unwrap().to_ne_bytes();
-        self.stream.write_all(&[&length[..], bytes].concat()).await.unwrap();
+        self.stream
+            .write_all(&[&length[..], bytes].concat())
+            .await
+            .unwrap();
     }
 
     async fn frame(&mut self) -> Option<Vec<u8>> {
@@ -132,7 +165,10 @@ impl Event {
 
     /// The headers that were set for the upstream.
     pub fn set_headers(&self) -> HashMap<String, String> {
-        let calls = self.calls.iter().filter(|call| call.method == "kong.service.request.set_headers");
+        let calls = self
+            .calls
+            .iter()
+            .filter(|call| call.method == "kong.service.request.set_headers");
         calls
             .flat_map(|call| wire::Struct::decode(&call.arguments[..]).unwrap().fields)
             .map(|entry| (lossy(&entry.key), text(entry.value.as_ref())))
@@ -141,30 +177,46 @@ impl Event {
 
     /// The headers that were removed for the upstream, sorted.
     pub fn cleared_headers(&self) -> Vec<String> {
-        let calls = self.calls.iter().filter(|call| call.method == "kong.service.request.clear_header");
-        let mut names: Vec<String> =
-            calls.map(|call| lossy(&wire::String::decode(&call.arguments[..]).unwrap().v)).collect();
+        let calls = self
+            .calls
+            .iter()
+            .filter(|call| call.method == "kong.service.request.clear_header");
+        let mut names: Vec<String> = calls
+            .map(|call| lossy(&wire::String::decode(&call.arguments[..]).unwrap().v))
+            .collect();
         names.sort();
         names
     }
 
     /// What was stored in `kong.ctx.shared` under this key.
     pub fn shared(&self, key: &str) -> Option<kong_pdk::Value> {
-        let calls = self.calls.iter().filter(|call| call.method == "kong.ctx.shared.set");
+        let calls = self
+            .calls
+            .iter()
+            .filter(|call| call.method == "kong.ctx.shared.set");
         let mut stored = calls.map(|call| wire::Kv::decode(&call.arguments[..]).unwrap());
-        stored.find(|pair| pair.k == key.as_bytes()).and_then(|pair| pair.v).map(Into::into)
+        stored
+            .find(|pair| pair.k == key.as_bytes())
+            .and_then(|pair| pair.v)
+            .map(Into::into)
     }
 
     /// Whom Kong was told to take for the client.
     pub fn authenticated(&self) -> Option<wire::AuthenticateArgs> {
-        let call = self.calls.iter().find(|call| call.method == "kong.client.authenticate")?;
+        let call = self
+            .calls
+            .iter()
+            .find(|call| call.method == "kong.client.authenticate")?;
         Some(wire::AuthenticateArgs::decode(&call.arguments[..]).unwrap())
     }
 
     /// A header of the exit.
     pub fn exit_header(&self, name: &str) -> Option<String> {
         let headers = self.exit.as_ref()?.headers.as_ref()?;
-        let entry = headers.fields.iter().find(|entry| entry.key.eq_ignore_ascii_case(name.as_bytes()))?;
+        let entry = headers
+            .fields
+            .iter()
+            .find(|entry| entry.key.eq_ignore_ascii_case(name.as_bytes()))?;
         Some(text(entry.value.as_ref()))
     }
 }

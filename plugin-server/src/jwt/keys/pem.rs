@@ -62,7 +62,9 @@ fn unfolded(text: &str) -> Option<String> {
     let (label, rest) = rest.split_once("-----")?;
     let (body, _) = rest.split_once("-----END ")?;
     let body: String = body.replace("\\n", "").split_ascii_whitespace().collect();
-    Some(format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"))
+    Some(format!(
+        "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+    ))
 }
 
 fn curve_algorithm(key: &DecodingKey) -> Result<Algorithm, UnusablePem> {
@@ -105,7 +107,12 @@ Z6+/iNJFCUhAyJx1rs9o1gK/+cOxKLLa133O29yYvvqFMsRQUlUOr7nLb+Aeoabz
     #[test]
     fn line_breaks_that_were_lost_on_the_way_are_forgiven() {
         let pem = TestKey::p256().pem();
-        for text in [pem.replace('\n', " "), pem.replace('\n', "\\n"), pem.replace('\n', "\r\n"), format!("\n  {pem}")] {
+        for text in [
+            pem.replace('\n', " "),
+            pem.replace('\n', "\\n"),
+            pem.replace('\n', "\r\n"),
+            format!("\n  {pem}"),
+        ] {
             assert!(read(&text).is_ok(), "{text:?}");
         }
     }

@@ -200,10 +200,18 @@ impl Config {
     /// What Kong's schema cannot rule out and single values already show; the policy finds the rest.
     pub fn into_settings(self) -> Result<Settings, InvalidSetting> {
         let fetch = self.fetch();
-        let issuers = self.issuers.into_iter().enumerate().map(|(at, issuer)| issuer.into_issuer(at));
+        let issuers = self
+            .issuers
+            .into_iter()
+            .enumerate()
+            .map(|(at, issuer)| issuer.into_issuer(at));
         Ok(Settings {
             issuers: issuers.collect::<Result<_, _>>()?,
-            allowed_typ: self.allowed_typ.iter().map(|typ| normalized_type(typ)).collect(),
+            allowed_typ: self
+                .allowed_typ
+                .iter()
+                .map(|typ| normalized_type(typ))
+                .collect(),
             required_claims: self.required_claims,
             time_bounds: TimeBounds {
                 leeway: self.leeway.into(),
@@ -211,7 +219,11 @@ impl Config {
             },
             max_token_bytes: to_usize(self.max_token_size),
             locations: Locations {
-                headers: self.header_names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+                headers: self
+                    .header_names
+                    .iter()
+                    .map(|name| name.to_ascii_lowercase())
+                    .collect(),
                 cookies: self.cookie_names,
                 parameters: self.uri_param_names,
             },
@@ -222,7 +234,10 @@ impl Config {
             scopes_claim: path("scopes_claim", self.scopes_claim)?,
             scopes_required: scopes(&self.scopes_required)?,
             claims_required: each("claims_required", self.claims_required, |field, entry| {
-                Ok(ClaimRequirement { path: path(&format!("{field}.path"), entry.path)?, one_of: entry.one_of })
+                Ok(ClaimRequirement {
+                    path: path(&format!("{field}.path"), entry.path)?,
+                    one_of: entry.one_of,
+                })
             })?,
             upstream_headers: each("upstream_headers", self.upstream_headers, |field, entry| {
                 Ok(UpstreamHeader {
@@ -232,10 +247,15 @@ impl Config {
                 })
             })?,
             consumer_claims: each("consumer_claims", self.consumer_claims, path)?,
-            consumer_by: each("consumer_by", self.consumer_by, |field, name| match name.as_str() {
-                "username" => Ok(ConsumerKey::Username),
-                "id" => Ok(ConsumerKey::Id),
-                _ => Err(InvalidSetting::new(field, "only username and id can be looked up")),
+            consumer_by: each("consumer_by", self.consumer_by, |field, name| {
+                match name.as_str() {
+                    "username" => Ok(ConsumerKey::Username),
+                    "id" => Ok(ConsumerKey::Id),
+                    _ => Err(InvalidSetting::new(
+                        field,
+                        "only username and id can be looked up",
+                    )),
+                }
             })?,
             consumer_optional: self.consumer_optional,
             consumer_cache_ttl: seconds(self.consumer_cache_ttl),
@@ -281,13 +301,27 @@ impl IssuerConfig {
             (Some(endpoint), None, None) => KeySource::JwksEndpoint(endpoint),
             (None, Some(jwks), None) => KeySource::Jwks(jwks),
             (None, None, Some(texts)) => KeySource::PublicKeys(texts),
-            _ => return Err(InvalidSetting::new(field, "exactly one of jwks_endpoint, jwks and public_keys is needed")),
+            _ => {
+                return Err(InvalidSetting::new(
+                    field,
+                    "exactly one of jwks_endpoint, jwks and public_keys is needed",
+                ));
+            }
         };
-        let algorithms = each(&format!("{field}.algorithms"), self.algorithms, |field, name| {
-            Algorithm::from_name(&name).ok_or_else(|| {
-                InvalidSetting::new(field, format!("{name:?} is not supported: public keys verify RS*, PS*, ES* and EdDSA"))
-            })
-        })?;
+        let algorithms = each(
+            &format!("{field}.algorithms"),
+            self.algorithms,
+            |field, name| {
+                Algorithm::from_name(&name).ok_or_else(|| {
+                    InvalidSetting::new(
+                        field,
+                        format!(
+                            "{name:?} is not supported: public keys verify RS*, PS*, ES* and EdDSA"
+                        ),
+                    )
+                })
+            },
+        )?;
         Ok(Issuer {
             name: self.issuer,
             keys,
@@ -312,16 +346,27 @@ fn each<T, U>(
     entries: Vec<T>,
     read: impl Fn(&str, T) -> Result<U, InvalidSetting>,
 ) -> Result<Vec<U>, InvalidSetting> {
-    entries.into_iter().enumerate().map(|(at, entry)| read(&format!("{field}[{at}]"), entry)).collect()
+    entries
+        .into_iter()
+        .enumerate()
+        .map(|(at, entry)| read(&format!("{field}[{at}]"), entry))
+        .collect()
 }
 
 fn path(field: &str, names: Vec<String>) -> Result<ClaimPath, InvalidSetting> {
-    ClaimPath::new(names).ok_or_else(|| InvalidSetting::new(field, "a path has at least one name, none of them empty"))
+    ClaimPath::new(names).ok_or_else(|| {
+        InvalidSetting::new(field, "a path has at least one name, none of them empty")
+    })
 }
 
 fn scopes(lists: &[String]) -> Result<Vec<ScopeSet>, InvalidSetting> {
     let read = |(at, list): (usize, &String)| {
-        let problem = || InvalidSetting::new(format!("scopes_required[{at}]"), "not a list of scopes (RFC 6749 §3.3)");
+        let problem = || {
+            InvalidSetting::new(
+                format!("scopes_required[{at}]"),
+                "not a list of scopes (RFC 6749 §3.3)",
+            )
+        };
         ScopeSet::parse(list).ok_or_else(problem)
     };
     lists.iter().enumerate().map(read).collect()

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use kong_pdk::argument::{EntityId, MaxEntries, Status};
 use kong_pdk::plugin::Access;
 use kong_pdk::request::Headers;
-use kong_pdk::{ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, phase, request};
+use kong_pdk::{
+    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, phase, request,
+};
 
 pub use self::config::Config;
 use self::upstream::Upstream;
@@ -48,7 +50,10 @@ impl Plugin for LlmJwt {
 
     fn configure(&self, config: Config) -> Result<Arc<Authenticator>, ConfigError> {
         let settings = config.into_settings().map_err(ConfigError::new)?;
-        let authenticator = self.process.authenticator(settings).map_err(ConfigError::new)?;
+        let authenticator = self
+            .process
+            .authenticator(settings)
+            .map_err(ConfigError::new)?;
         authenticator.warm();
         Ok(authenticator)
     }
@@ -84,8 +89,12 @@ impl Access for LlmJwt {
         match decide(authenticator, &shown, kong).await? {
             Ok(passing) => {
                 authenticator.outcomes().count(passing.outcome());
-                Upstream { settings: authenticator.settings(), headers: &shown.headers, query: &shown.query }
-                    .prepare(&passing, kong);
+                Upstream {
+                    settings: authenticator.settings(),
+                    headers: &shown.headers,
+                    query: &shown.query,
+                }
+                .prepare(&passing, kong);
                 Ok(Flow::Continue)
             }
             Err(refusal) => Ok(Flow::Exit(refuse(authenticator, &refusal, kong))),
@@ -103,16 +112,28 @@ impl Passing {
     }
 }
 
-async fn ask(authenticator: &Authenticator, kong: &mut Kong<phase::Access>) -> Result<Shown, HandlerError> {
+async fn ask(
+    authenticator: &Authenticator,
+    kong: &mut Kong<phase::Access>,
+) -> Result<Shown, HandlerError> {
     let settings = authenticator.settings();
     let headers = request::get_headers(MaxEntries::MOST);
     if settings.locations.parameters.is_empty() && settings.anonymous.is_none() {
         let headers = kong.call(headers).await?;
-        return Ok(Shown { headers, query: ByteString::default(), authenticated: false });
+        return Ok(Shown {
+            headers,
+            query: ByteString::default(),
+            authenticated: false,
+        });
     }
-    let (headers, query, credential) =
-        kong.batch((headers, request::get_raw_query(), client::get_credential())).await?;
-    Ok(Shown { headers, query, authenticated: credential.is_some() })
+    let (headers, query, credential) = kong
+        .batch((headers, request::get_raw_query(), client::get_credential()))
+        .await?;
+    Ok(Shown {
+        headers,
+        query,
+        authenticated: credential.is_some(),
+    })
 }
 
 /// Decides about a request. `Err` within means refused, `Err` without that Kong could not be asked.
@@ -138,8 +159,11 @@ async fn decide(
     match &settings.anonymous {
         Some(name) if refusal.admits_anonymous() => {
             tracing::debug!(plugin = LlmJwt::NAME, reason = %refusal, "passed as anonymous");
-            let found = load_consumer(authenticator, name, Lookup { by_username: true }, kong).await?;
-            Ok(found.map(Passing::Anonymous).ok_or(Refusal::NoAnonymousConsumer))
+            let found =
+                load_consumer(authenticator, name, Lookup { by_username: true }, kong).await?;
+            Ok(found
+                .map(Passing::Anonymous)
+                .ok_or(Refusal::NoAnonymousConsumer))
         }
         _ => Ok(Err(refusal)),
     }
@@ -150,7 +174,11 @@ async fn judge(
     shown: &Shown,
     kong: &mut Kong<phase::Access>,
 ) -> Result<Result<Passing, Refusal>, HandlerError> {
-    let found = match authenticator.settings().locations.search(shown.headers.iter(), &shown.query) {
+    let found = match authenticator
+        .settings()
+        .locations
+        .search(shown.headers.iter(), &shown.query)
+    {
         Search::One(found) => found,
         Search::Nothing => return Ok(Err(Refusal::Missing)),
         Search::Several => return Ok(Err(Refusal::Ambiguous)),
@@ -171,7 +199,10 @@ async fn judge(
 const MOST_HEADERS: usize = 1000;
 
 /// Whether this is a CORS preflight (Fetch §4.8): by its headers first, so that others cost no round trip.
-async fn is_preflight(headers: &Headers, kong: &mut Kong<phase::Access>) -> Result<bool, HandlerError> {
+async fn is_preflight(
+    headers: &Headers,
+    kong: &mut Kong<phase::Access>,
+) -> Result<bool, HandlerError> {
     if headers.get("origin").is_none() || headers.get("access-control-request-method").is_none() {
         return Ok(false);
     }
@@ -186,7 +217,9 @@ async fn find_consumer(
 ) -> Result<Option<Consumer>, HandlerError> {
     let keys = &authenticator.settings().consumer_by;
     for name in &verified.identity.consumer_names {
-        let Some(lookup) = Lookup::new(name, keys) else { continue };
+        let Some(lookup) = Lookup::new(name, keys) else {
+            continue;
+        };
         let found = load_consumer(authenticator, name, lookup, kong).await?;
         if let Some(consumer) = found.filter(|consumer| Lookup::accepts(consumer, name, keys)) {
             return Ok(Some(consumer));
@@ -211,12 +244,17 @@ async fn load_consumer(
     } else {
         client::ConsumerKey::Id(EntityId::new(name.to_owned())?)
     };
-    let found = kong.call(client::load_consumer(key)).await?.map(|consumer| Consumer {
-        id: text(&consumer.id).unwrap_or_default(),
-        username: text(&consumer.username),
-        custom_id: text(&consumer.custom_id),
-    });
-    authenticator.consumers().put(name, lookup, found.clone(), now);
+    let found = kong
+        .call(client::load_consumer(key))
+        .await?
+        .map(|consumer| Consumer {
+            id: text(&consumer.id).unwrap_or_default(),
+            username: text(&consumer.username),
+            custom_id: text(&consumer.custom_id),
+        });
+    authenticator
+        .consumers()
+        .put(name, lookup, found.clone(), now);
     Ok(found)
 }
 
@@ -236,5 +274,8 @@ fn refuse(authenticator: &Authenticator, refusal: &Refusal, kong: &Kong<phase::A
     }
     let status = Status::new(answer.status).expect("answers have ordinary statuses");
     let exit = Exit::new(status).body(answer.body);
-    answer.headers.into_iter().fold(exit, |exit, (name, value)| exit.header(name, value))
+    answer
+        .headers
+        .into_iter()
+        .fold(exit, |exit, (name, value)| exit.header(name, value))
 }

@@ -26,8 +26,13 @@ const CONSUMER_CUSTOM_ID: &str = "X-Consumer-Custom-ID";
 const CONSUMER_USERNAME: &str = "X-Consumer-Username";
 const CREDENTIAL_IDENTIFIER: &str = "X-Credential-Identifier";
 const ANONYMOUS: &str = "X-Anonymous-Consumer";
-const IDENTITY_HEADERS: [&str; 5] =
-    [CONSUMER_ID, CONSUMER_CUSTOM_ID, CONSUMER_USERNAME, CREDENTIAL_IDENTIFIER, ANONYMOUS];
+const IDENTITY_HEADERS: [&str; 5] = [
+    CONSUMER_ID,
+    CONSUMER_CUSTOM_ID,
+    CONSUMER_USERNAME,
+    CREDENTIAL_IDENTIFIER,
+    ANONYMOUS,
+];
 
 /// A request on its way to the upstream.
 pub(super) struct Upstream<'r> {
@@ -48,7 +53,8 @@ impl Upstream<'_> {
                     set.push((CREDENTIAL_IDENTIFIER.to_owned(), credential.clone()));
                 }
                 set.extend(identity.headers.iter().cloned());
-                if let Some(who) = authenticated(consumer.as_ref(), identity.credential.as_deref()) {
+                if let Some(who) = authenticated(consumer.as_ref(), identity.credential.as_deref())
+                {
                     kong.defer(client::authenticate(who));
                 }
                 kong.defer(ctx::set_shared(SHARED_KEY, shared(identity)));
@@ -59,7 +65,9 @@ impl Upstream<'_> {
             Passing::Anonymous(consumer) => {
                 describe(Some(consumer), &mut set);
                 set.push((ANONYMOUS.to_owned(), "true".to_owned()));
-                kong.defer(client::authenticate(Authenticated::Consumer(to_kong(consumer))));
+                kong.defer(client::authenticate(Authenticated::Consumer(to_kong(
+                    consumer,
+                ))));
             }
             Passing::Preflight | Passing::Known => {}
         }
@@ -69,19 +77,30 @@ impl Upstream<'_> {
             kong.defer(clear_header(name));
         }
         if !set.is_empty() {
-            kong.defer(set_headers(set.into_iter().map(|(name, value)| (name, HeaderValue::from(value)))));
+            kong.defer(set_headers(
+                set.into_iter()
+                    .map(|(name, value)| (name, HeaderValue::from(value))),
+            ));
         }
     }
 
     /// The request's headers under names of ours, but for those that are set and so replaced.
     fn forged(&self, identity_is_ours: bool, set: &[(String, String)]) -> Vec<Vec<u8>> {
         let identity = IDENTITY_HEADERS.into_iter().filter(|_| identity_is_ours);
-        let claims = self.settings.upstream_headers.iter().map(|header| header.name.as_str());
+        let claims = self
+            .settings
+            .upstream_headers
+            .iter()
+            .map(|header| header.name.as_str());
         let ours: Vec<&str> = identity.chain(claims).collect();
         let mut forged: Vec<Vec<u8>> = Vec::new();
         for (name, _) in self.headers.iter() {
-            let is_replaced = set.iter().any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-            if !is_replaced && ours.iter().any(|known| reads_as(name, known)) && !forged.iter().any(|known| known == name)
+            let is_replaced = set
+                .iter()
+                .any(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+            if !is_replaced
+                && ours.iter().any(|known| reads_as(name, known))
+                && !forged.iter().any(|known| known == name)
             {
                 forged.push(name.to_vec());
             }
@@ -95,7 +114,10 @@ impl Upstream<'_> {
             kong.defer(clear_header(name.clone()));
         }
         if found.in_cookie {
-            let lines = self.headers.get_all("cookie").filter_map(|line| without_cookies(line, &locations.cookies));
+            let lines = self
+                .headers
+                .get_all("cookie")
+                .filter_map(|line| without_cookies(line, &locations.cookies));
             let left = lines.collect::<Vec<_>>().join(&b"; "[..]);
             if left.is_empty() {
                 kong.defer(clear_header("cookie"));
@@ -117,22 +139,50 @@ impl Upstream<'_> {
 
 /// Whether an upstream may take the header `name` for `known`: without regard to case, and `_` for `-`.
 fn reads_as(name: &[u8], known: &str) -> bool {
-    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == known.len() && name.iter().map(folded).eq(known.as_bytes().iter().map(folded))
+    let folded = |byte: &u8| {
+        if *byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    name.len() == known.len()
+        && name
+            .iter()
+            .map(folded)
+            .eq(known.as_bytes().iter().map(folded))
 }
 
 fn describe(consumer: Option<&Consumer>, set: &mut Vec<(String, String)>) {
-    let Some(Consumer { id, username, custom_id }) = consumer else { return };
+    let Some(Consumer {
+        id,
+        username,
+        custom_id,
+    }) = consumer
+    else {
+        return;
+    };
     set.push((CONSUMER_ID.to_owned(), id.clone()));
-    set.extend(custom_id.iter().map(|custom_id| (CONSUMER_CUSTOM_ID.to_owned(), custom_id.clone())));
-    set.extend(username.iter().map(|username| (CONSUMER_USERNAME.to_owned(), username.clone())));
+    set.extend(
+        custom_id
+            .iter()
+            .map(|custom_id| (CONSUMER_CUSTOM_ID.to_owned(), custom_id.clone())),
+    );
+    set.extend(
+        username
+            .iter()
+            .map(|username| (CONSUMER_USERNAME.to_owned(), username.clone())),
+    );
 }
 
 /// Whom Kong shall know as the client: it throws when it is given neither.
 fn authenticated(consumer: Option<&Consumer>, credential: Option<&str>) -> Option<Authenticated> {
     let credential = credential.map(|id| Credential {
         id: id.to_owned().into(),
-        consumer_id: consumer.map(|consumer| consumer.id.clone()).unwrap_or_default().into(),
+        consumer_id: consumer
+            .map(|consumer| consumer.id.clone())
+            .unwrap_or_default()
+            .into(),
     });
     match (consumer.map(to_kong), credential) {
         (Some(consumer), Some(credential)) => Some(Authenticated::Both(consumer, credential)),
