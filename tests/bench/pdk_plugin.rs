@@ -151,7 +151,9 @@ async fn main() -> Result<()> {
     let listener = server::bind(&socket, 0o666)?;
     let mut terminated = signal(SignalKind::terminate())?;
     server
-        .serve(listener, async { drop(terminated.recv().await) })
+        .serve(listener, async {
+            terminated.recv().await;
+        })
         .await;
     Ok(())
 }

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from .load import Request
 from .plugin_servers import PluginServer
-from .processes import Failure, children, free_port, listens, run, tail, wait_until
+from .processes import Failure, children, free_port, listens, run, tail, undisturbed, wait_until
 
 
 @dataclass(frozen=True)
@@ -64,17 +63,22 @@ def kong(directory: Path, configuration: dict[str, Any], servers: dict[str, Plug
     declarative.write_text(json.dumps(configuration))
     port = free_port()
     log = prefix / "logs" / "error.log"
+    pid_file = prefix / "pids" / "nginx.pid"
     try:
-        run("kong", "start", env=environment(prefix, declarative, port, servers), cwd=directory)
+        # `kong start` leaves a daemon behind even if it is killed: let it end, so that `kong stop` finds what to stop.
+        with undisturbed():
+            run("kong", "start", env=environment(prefix, declarative, port, servers), cwd=directory)
         # The ports can be open although the worker could not start: the pid file alone is no proof either.
         wait_until(lambda: listens(("127.0.0.1", port)), "Kong does not listen", log=log)
-        master = int((prefix / "pids" / "nginx.pid").read_text())
-        running = Kong(port, children(master), log)
+        running = Kong(port, children(int(pid_file.read_text())), log)
         wait_until(lambda: answers(running), "Kong does not answer", log=log)
         yield running
     finally:
-        # A daemon: it is found by its prefix. If it did not start, there is nothing to stop.
-        subprocess.run(["kong", "stop", "--prefix", prefix], capture_output=True, timeout=60, check=False)
+        # If it did not start, there is nothing to stop.
+        with undisturbed(), suppress(Failure):
+            run("kong", "stop", "--prefix", prefix)
+            # The command does not wait; nginx removes the file as the last thing it does.
+            wait_until(lambda: not pid_file.exists(), "Kong does not stop", log=log)
 
 
 def answers(running: Kong) -> bool:

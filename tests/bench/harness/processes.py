@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 GRACE = 5.0
 """Seconds between asking a child to end and killing it."""
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -28,7 +31,10 @@ def require_programs(names: Iterable[str]) -> None:
 
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
     """Runs a command to its end; gives its stdout, or fails with all its output."""
-    done = subprocess.run(command, env=env, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False)
+    # A session of its own, here and below: Ctrl-C reaches us alone, and we end our children in order.
+    done = subprocess.run(
+        command, env=env, cwd=cwd, input=stdin, capture_output=True, timeout=120, check=False, start_new_session=True
+    )
     if done.returncode != 0:
         output = (done.stdout + done.stderr).decode(errors="replace")
         raise Failure(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{output}")
@@ -43,7 +49,6 @@ class Process:
 
     def __enter__(self) -> "Process":
         with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C reaches us, and we end our children in order.
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         return self
 
@@ -118,10 +123,26 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def end_on_signals() -> None:
-    """Turns the signals that ask us to end into an exit, so that every context manager cleans up."""
+    """Turns the first signal that asks us to end into an exit, so that every context manager cleans up."""
 
     def leave(number: int, _frame: object) -> None:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in ENDING:
         signal.signal(number, leave)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Puts off signals that ask us to end: for steps that must not be left half done."""
+    noted: list[int] = []
+    usual = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        if noted:
+            signal.raise_signal(noted[0])

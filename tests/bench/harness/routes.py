@@ -131,7 +131,7 @@ def two_calls(calls: str) -> Plugin:
 def llm_jwt(token: SignedToken, **others: Any) -> Plugin:
     issuer = {
         "issuer": ISSUER,
-        "public_keys": [{"key": token.public_key}],
+        "public_keys": [token.public_key],
         "algorithms": ["RS256"],
         "audience_required": [AUDIENCE],
     }
