@@ -1,2 +1,72 @@
-//! Skeleton.
-fn main() {}
+//! `kongctl`: declares and operates Kong Gateway through its Admin API.
+//!
+//! # Layout
+//!
+//! - `cli` has the words of the command line, `commands` one file a verb, `output` every word that a user sees.
+//! - `state` turns files into what is wanted and the Admin API's answers into what is there.
+//! - `plan` tells the two apart and orders the changes; it is pure.
+//! - `execute` carries a plan out; `admin` knows the Admin API: entities, schemas, errors, a client.
+//!
+//! A sync runs through them in this order: files → declared → (current) → resolved → plan → executor → report.
+
+mod admin;
+mod cli;
+mod clock;
+mod commands;
+mod execute;
+mod output;
+mod plan;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use commands::Exit;
+use output::failure::{self, UsageError};
+use output::{Format, Printer};
+
+const FAILED: u8 = 1;
+const DIFFERENT: u8 = 2;
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to do if the words cannot be printed.
+            let _ = error.print();
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            return ExitCode::from(if asked { 0 } else { USAGE });
+        }
+    };
+    let printer = Printer::new(cli.output.unwrap_or(match cli.command {
+        cli::Command::Dump(_) => Format::Yaml,
+        _ => Format::Table,
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime of one thread needs nothing that could be missing");
+    match runtime.block_on(commands::run(cli, printer)) {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(FAILED),
+        Ok(Exit::Different) => ExitCode::from(DIFFERENT),
+        Err(error) => {
+            output::note(&failure::text(&error));
+            if printer.is_structured() {
+                // The exit code tells of the failure even if this cannot be written.
+                let _ = printer.value(&failure::value(&error));
+            }
+            ExitCode::from(if error.is::<UsageError>() {
+                USAGE
+            } else {
+                FAILED
+            })
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What can go wrong between us and an Admin API, in words that say what to do.
+
+use serde_json::Value;
+
+/// A call that did not give what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// Nothing answered: refused, unreachable, timed out, or TLS failed.
+    #[error("no answer from the Admin API at {url}: {reason}")]
+    Unreachable { url: String, reason: String },
+    /// Kong refused, with its own words.
+    #[error("{method} {path}: {rejection}")]
+    Rejected {
+        method: &'static str,
+        path: String,
+        rejection: Rejection,
+    },
+    /// The answer is not what an Admin API says.
+    #[error("{method} {path} answered something that is not Kong's: {reason}")]
+    Unexpected {
+        method: &'static str,
+        path: String,
+        reason: String,
+    },
+    /// The connection's own settings are wrong.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// Kong's error body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Kong's number for the error, where it gives one.
+    pub(crate) code: Option<i64>,
+    pub(crate) message: String,
+    /// What is wrong with which field, as (path, message).
+    pub(crate) fields: Vec<(String, String)>,
+    /// What `POST /config` says of single entities.
+    pub(crate) entities: Vec<EntityRejection>,
+}
+
+/// One entity that a DB-less node refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntityRejection {
+    /// The kind in the singular, as Kong names it.
+    pub(crate) kind: String,
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl Rejection {
+    /// Reads an error body; anything that is not Kong's shape becomes its message.
+    pub(crate) fn read(status: u16, body: &str) -> Self {
+        let parsed: Option<Value> = serde_json::from_str(body).ok();
+        let text = |key: &str| parsed.as_ref()?.get(key)?.as_str().map(str::to_owned);
+        let mut fields = Vec::new();
+        if let Some(found) = parsed.as_ref().and_then(|value| value.get("fields")) {
+            flatten("", found, &mut fields);
+        }
+        let entities = parsed
+            .as_ref()
+            .and_then(|value| value.get("flattened_errors"))
+            .and_then(Value::as_array)
+            .map(|list| list.iter().map(EntityRejection::read).collect())
+            .unwrap_or_default();
+        Self {
+            status,
+            code: parsed
+                .as_ref()
+                .and_then(|value| value.get("code"))
+                .and_then(Value::as_i64),
+            message: text("message").unwrap_or_else(|| body.trim().chars().take(200).collect()),
+            fields,
+            entities,
+        }
+    }
+}
+
+impl EntityRejection {
+    fn read(value: &Value) -> Self {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let errors = value
+            .get("errors")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        Self {
+            kind: text("entity_type").unwrap_or_default(),
+            id: text("entity_id"),
+            name: text("entity_name"),
+            fields: errors
+                .iter()
+                .flat_map(|error| {
+                    let field = error
+                        .get("field")
+                        .and_then(Value::as_str)
+                        .unwrap_or("@entity")
+                        .to_owned();
+                    let mut messages = Vec::new();
+                    flatten(
+                        &field,
+                        error
+                            .get("message")
+                            .or_else(|| error.get("messages"))
+                            .unwrap_or(&Value::Null),
+                        &mut messages,
+                    );
+                    messages
+                })
+                .collect(),
+        }
+    }
+}
+
+fn flatten(path: &str, value: &Value, out: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                flatten(&path, inner, out);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|inner| flatten(path, inner, out)),
+        Value::Null => {}
+        Value::String(text) => out.push((path.to_owned(), text.clone())),
+        other => out.push((path.to_owned(), other.to_string())),
+    }
+}
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (HTTP {})", self.message, self.status)
+    }
+}
+
+impl AdminError {
+    /// What may help, where we know it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some(
+                "is Kong running, and its Admin API listening there? Set --admin-url or KONGCTL_ADMIN_URL; \
+                 `kongctl ping` tries the connection",
+            ),
+            Self::Rejected { rejection, .. } => match rejection.status {
+                401 | 403 => Some("the Admin API wants credentials: see --token and --header"),
+                413 => Some(
+                    "the configuration is larger than the node takes: raise nginx_admin_client_max_body_size or lmdb_map_size in kong.conf",
+                ),
+                _ => None,
+            },
+            Self::Unexpected { .. } => Some(
+                "does --admin-url point at the Admin API (port 8001 by default), not at the proxy or Kong Manager?",
+            ),
+            Self::Settings(_) => None,
+        }
+    }
+
+    /// Kong's own words, where it gave some.
+    pub(crate) fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected { rejection, .. } => Some(rejection),
+            _ => None,
+        }
+    }
+
+    /// True where the node asked for less rather than saying no.
+    pub(crate) fn is_overload(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Rejected { rejection, .. } => matches!(rejection.status, 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kongs_nested_fields_become_paths() {
+        let body = r#"{"code":2,"name":"schema violation","fields":{"config":{"minute":"expected a number"},"@entity":["a","b"]},
+                       "message":"3 schema violations"}"#;
+        let rejection = Rejection::read(400, body);
+        assert_eq!(rejection.code, Some(2));
+        assert_eq!(
+            rejection.fields,
+            [
+                ("config.minute".to_owned(), "expected a number".to_owned()),
+                ("@entity".to_owned(), "a".to_owned()),
+                ("@entity".to_owned(), "b".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_proxys_error_page_is_cut_short() {
+        let rejection = Rejection::read(502, &"x".repeat(1000));
+        assert_eq!(rejection.message.len(), 200);
+    }
+}

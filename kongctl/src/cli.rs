@@ -1,0 +1,375 @@
+//! The words of the command line; what they do is in `commands`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::output::Format;
+
+/// Declares and operates Kong Gateway through its Admin API.
+#[derive(Parser)]
+#[command(
+    name = "kongctl",
+    version,
+    after_help = "Examples:
+  kongctl ping                                   is the node there, and of which kind is it?
+  kongctl diff kong.yml                          what would a sync change?
+  kongctl sync kong.yml                          make the node as the file says
+  kongctl dump > kong.yml                        write down what the node has
+  kongctl get routes                             look around
+
+Exit codes: 0 done, 1 failed, 2 differences (diff --exit-code), 64 wrong usage.
+Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, NO_COLOR."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// How results are written [default: table; dump: yaml].
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the Admin API.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// The Admin API: http://, https:// or unix:/path/to.sock.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8001",
+        hide_env_values = true
+    )]
+    pub(crate) admin_url: String,
+    /// A header for each call, as 'Name: value'; may be repeated.
+    #[arg(long = "header", global = true, value_name = "HEADER")]
+    pub(crate) headers: Vec<String>,
+    /// Sent as Kong-Admin-Token.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(crate) token: Option<String>,
+    /// Trust certificates signed by the authorities in this PEM file.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_CA_FILE",
+        value_name = "FILE"
+    )]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Our certificate, for a node that asks for one.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_CLIENT_CERT",
+        value_name = "FILE",
+        requires = "client_key"
+    )]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key of our certificate.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "client_cert"
+    )]
+    pub(crate) client_key: Option<PathBuf>,
+    /// The longest that one call may take.
+    #[arg(long, global = true, value_parser = duration, default_value = "30s", value_name = "TIME")]
+    pub(crate) timeout: Duration,
+    /// The longest that connecting may take.
+    #[arg(long, global = true, value_parser = duration, default_value = "5s", value_name = "TIME")]
+    pub(crate) connect_timeout: Duration,
+    /// Tries after the first, of calls that may be repeated.
+    #[arg(long, global = true, default_value_t = 3, value_name = "N")]
+    pub(crate) retries: u32,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Is the node there, and of which kind is it?
+    Ping,
+    /// Check files: without a node, or with --online by the node's own schemas.
+    ///
+    /// Without a node, environment variables that are not set count as null.
+    #[command(after_help = "Examples:
+  kongctl validate kong.yml
+  kongctl validate --online gateway/ extra.yml
+  generate | kongctl validate -")]
+    Validate(Validate),
+    /// Show what a sync would change.
+    #[command(after_help = "Examples:
+  kongctl diff kong.yml
+  kongctl diff --exit-code kong.yml || echo 'drift!'
+  kongctl diff -o json kong.yml | jq .summary
+  kongctl diff --no-delete kong.yml              what would `apply` change?")]
+    Diff(Diff),
+    /// Make the node as the files say: create, update and delete.
+    #[command(after_help = "Examples:
+  kongctl sync kong.yml
+  kongctl sync --yes --max-deletes 5 gateway/
+  kongctl sync --select-tag team-a team-a.yml    leaves what others own alone")]
+    Sync(Sync),
+    /// Create and update what the files say; never delete.
+    #[command(after_help = "Examples:
+  kongctl apply consumers.yml
+  kongctl apply --select-tag team-a team-a.yml")]
+    Apply(Apply),
+    /// Write down what the node has, as a file that sync understands. Secrets included, unless --redact.
+    #[command(after_help = "Examples:
+  kongctl dump --output-file kong.yml
+  kongctl dump --select-tag team-a -o json
+  kongctl dump --redact")]
+    Dump(Dump),
+    /// Delete everything, or everything with a tag.
+    #[command(after_help = "Examples:
+  kongctl reset
+  kongctl reset --yes --select-tag team-a")]
+    Reset(Reset),
+    /// List entities of a kind, or show one.
+    #[command(
+        after_help = "Kinds: services routes consumers plugins upstreams targets certificates snis ca_certificates
+vaults keys key_sets; credentials: key-auths jwts basic-auths hmac-auths oauth2 acls.
+
+Examples:
+  kongctl get services
+  kongctl get consumer alice                     with her credentials
+  kongctl get route chat -o yaml
+  kongctl get plugins -o name"
+    )]
+    Get(Get),
+    /// Make tokens for trying things out.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Print a completion script.
+    #[command(after_help = "Examples:
+  source <(kongctl completion bash)
+  kongctl completion zsh > ~/.zfunc/_kongctl")]
+    Completion {
+        /// For which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The files to read.
+#[derive(Args)]
+pub(crate) struct Files {
+    /// Files, directories, or - for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Whose entities are spoken of.
+#[derive(Args)]
+pub(crate) struct Selection {
+    /// Only entities with this tag are ours; may be repeated, then with all of them.
+    #[arg(long = "select-tag", value_name = "TAG")]
+    pub(crate) select_tags: Vec<String>,
+}
+
+/// How changes are carried out.
+#[derive(Args)]
+pub(crate) struct Execution {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Load everything at once through /config, without asking the node whether it has a database.
+    #[arg(long)]
+    pub(crate) dbless: bool,
+    /// The most calls at once; fewer while the node is slow or refuses.
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) parallelism: u16,
+}
+
+#[derive(Args)]
+pub(crate) struct Validate {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Ask the node about each entity, plugins' configurations included.
+    #[arg(long)]
+    pub(crate) online: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Exit with 2 if anything differs.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// What `apply` would change: nothing is deleted.
+    #[arg(long)]
+    pub(crate) no_delete: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Sync {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+    /// Refuse a plan that deletes more.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_deletes: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+}
+
+#[derive(Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Write ids of named entities too.
+    #[arg(long)]
+    pub(crate) with_ids: bool,
+    /// Write fields that have their default too.
+    #[arg(long)]
+    pub(crate) all_fields: bool,
+    /// Write secrets as [redacted]; such a file cannot be synced.
+    #[arg(long)]
+    pub(crate) redact: bool,
+    /// Write to a file that only you can read, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Reset {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) execution: Execution,
+}
+
+#[derive(Args)]
+pub(crate) struct Get {
+    /// The kind, in the singular or plural.
+    pub(crate) kind: String,
+    /// A name, key or id.
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Show secrets.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Sign a JWT with a key from a file.
+    #[command(after_help = "Examples:
+  kongctl token mint --algorithm RS256 --key-file key.pem --issuer https://issuer.example --subject alice
+  kongctl token mint --algorithm HS256 --key-file secret.txt --claim tenant=acme --claim 'roles=[\"admin\"]' --expires-in 5m
+
+A claim's value is JSON where it parses as JSON, a string otherwise.")]
+    Mint(Mint),
+}
+
+/// How a token is signed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Algorithm {
+    #[value(name = "HS256")]
+    Hs256,
+    #[value(name = "RS256")]
+    Rs256,
+    #[value(name = "ES256")]
+    Es256,
+    #[value(name = "EdDSA")]
+    EdDsa,
+}
+
+#[derive(Args)]
+pub(crate) struct Mint {
+    #[arg(short, long, value_enum)]
+    pub(crate) algorithm: Algorithm,
+    /// PEM private key; for HS256 the secret itself, a final line break aside. - for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// The header's kid.
+    #[arg(long, value_name = "ID")]
+    pub(crate) key_id: Option<String>,
+    /// The claim iss.
+    #[arg(long)]
+    pub(crate) issuer: Option<String>,
+    /// The claim sub.
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// The claim aud; may be repeated.
+    #[arg(long)]
+    pub(crate) audience: Vec<String>,
+    /// How long the token is good.
+    #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
+    pub(crate) expires_in: Duration,
+    /// Another claim; may be repeated.
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    pub(crate) claims: Vec<String>,
+}
+
+/// `500ms`, `30s`, `5m`, `1h`, `2d`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "write a time as 500ms, 30s, 5m, 1h or 2d".to_owned())?;
+    let seconds = |factor: u64| {
+        number
+            .checked_mul(factor)
+            .map(Duration::from_secs)
+            .ok_or("too long".to_owned())
+    };
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "" | "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(3600),
+        "d" => seconds(86400),
+        _ => Err("write a time as 500ms, 30s, 5m, 1h or 2d".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("soon").is_err() && duration("99999999999999999999d").is_err());
+    }
+}

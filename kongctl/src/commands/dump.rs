@@ -1,0 +1,81 @@
+//! `dump`: what the node has, as a file that sync understands.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::admin::entities::Kind;
+use crate::cli::{Connection, Dump};
+use crate::output::failure::UsageError;
+use crate::output::{self, Format, Printer};
+use crate::state::current;
+use crate::state::document::{self, Style};
+use crate::state::resolve::Scope;
+
+use super::{Exit, connect};
+
+pub(super) async fn run(
+    arguments: &Dump,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
+    if !printer.is_structured() {
+        return Err(UsageError {
+            message: "dump writes yaml or json: use -o yaml or -o json".to_owned(),
+        }
+        .into());
+    }
+    let client = connect(connection)?;
+    let inventory = current::read(&client)
+        .await
+        .context("cannot read the node's configuration")?;
+    let mut plugins: Vec<String> = inventory
+        .of_kind(Kind::Plugin)
+        .filter_map(|plugin| plugin.body.get("name")?.as_str().map(str::to_owned))
+        .collect();
+    plugins.sort();
+    plugins.dedup();
+    let kinds = Kind::all()
+        .filter(|kind| inventory.of_kind(*kind).next().is_some())
+        .collect();
+    let schemas = client
+        .schemas(kinds, plugins)
+        .await
+        .context("cannot read the node's schemas")?;
+    let scope = Scope {
+        select_tags: arguments.selection.select_tags.clone(),
+        keeps_unnamed: false,
+    };
+    let style = Style {
+        ids: arguments.with_ids,
+        all_fields: arguments.all_fields,
+        redact: arguments.redact,
+    };
+    let document = document::write(&inventory, &scope, &schemas, style);
+    let text = match printer.format {
+        Format::Json => output::json(&document) + "\n",
+        _ => output::yaml::write(&document),
+    };
+    match &arguments.output_file {
+        None => printer.result(&text)?,
+        Some(path) => {
+            write_private(path, &text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            output::note(&format!("Wrote {}.", path.display()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The file holds secrets: nobody else may read it.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}

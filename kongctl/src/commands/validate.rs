@@ -1,0 +1,128 @@
+//! `validate`: are the files right?
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use crate::admin::client::Client;
+use crate::admin::errors::AdminError;
+use crate::cli::{Connection, Validate};
+use crate::output::{Format, Printer};
+use crate::state::current::Inventory;
+use crate::state::declared::{self, Configuration};
+use crate::state::diagnostics::Diagnostics;
+use crate::state::resolve::{self, Scope};
+use crate::state::{Entity, current};
+
+use super::{Exit, connect, read_files};
+
+/// Questions to the node in flight at once.
+const CONCURRENT_QUESTIONS: usize = 16;
+
+pub(super) async fn run(
+    arguments: &Validate,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
+    let mut diagnostics = Diagnostics::default();
+    let configuration = read_files(&arguments.files.files, !arguments.online, &mut diagnostics)?;
+    if arguments.online {
+        // What the files get wrong by themselves would only confuse the node.
+        diagnostics.into_result()?;
+        let client = connect(connection)?;
+        let mut diagnostics = Diagnostics::default();
+        online(&client, &configuration, &mut diagnostics).await?;
+        diagnostics.into_result()?;
+    } else {
+        // Entities outside the files may be there: only a node can tell.
+        if configuration.lookup_tags.is_empty() {
+            resolve::resolve(
+                &configuration,
+                &Inventory::default(),
+                &scope(&configuration),
+                &mut diagnostics,
+            );
+        }
+        diagnostics.into_result()?;
+    }
+    let count = configuration.entities.len();
+    match printer.format {
+        Format::Json | Format::Yaml => {
+            printer.value(&json!({ "valid": true, "entities": count }))?
+        }
+        Format::Name => {}
+        Format::Table => printer.result(&format!("{count} entities, no mistakes."))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn scope(configuration: &Configuration) -> Scope {
+    Scope {
+        select_tags: configuration.select_tags.clone(),
+        keeps_unnamed: false,
+    }
+}
+
+/// Asks the node about each entity.
+async fn online(
+    client: &Client,
+    configuration: &Configuration,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), AdminError> {
+    let (current, schemas) = tokio::try_join!(
+        current::read(client),
+        client.schemas(Vec::new(), configuration.plugin_names())
+    )?;
+    declared::check_plugins(configuration, &schemas, diagnostics);
+    let desired = resolve::resolve(configuration, &current, &scope(configuration), diagnostics);
+    if !diagnostics.is_empty() {
+        // References are open: the node would be asked about half an entity.
+        return Ok(());
+    }
+    let answers: Vec<(&Entity, Option<AdminError>)> = stream::iter(desired.entities.iter())
+        .map(|entity| async move { Ok((entity, ask(client, entity).await?)) })
+        .buffer_unordered(CONCURRENT_QUESTIONS)
+        .try_collect()
+        .await?;
+    for (entity, refusal) in answers {
+        let (Some(refusal), Some(node)) = (refusal, &entity.source) else {
+            continue;
+        };
+        let Some(rejection) = refusal.rejection() else {
+            continue;
+        };
+        let what = format!("{} {}", entity.kind.singular(), entity.label);
+        if rejection.fields.is_empty() {
+            diagnostics.add(&node.place, format!("{what}: {}", rejection.message));
+        }
+        for (path, message) in &rejection.fields {
+            // The place of the deepest part of the path that the file has.
+            let place = path
+                .split('.')
+                .try_fold(node, |node, part| node.get(part).ok_or(node));
+            let place = match place {
+                Ok(node) | Err(node) => &node.place,
+            };
+            diagnostics.add(place, format!("{what}: {path}: {message}"));
+        }
+    }
+    Ok(())
+}
+
+/// `None` if the node finds nothing wrong with the entity.
+async fn ask(client: &Client, entity: &Entity) -> Result<Option<AdminError>, AdminError> {
+    let path = format!("schemas/{}/validate", entity.kind.name());
+    match client
+        .post(&path, &Value::Object(entity.body.clone()))
+        .await
+    {
+        Ok(_) => Ok(None),
+        Err(error)
+            if error
+                .rejection()
+                .is_some_and(|rejection| rejection.status == 400) =>
+        {
+            Ok(Some(error))
+        }
+        Err(error) => Err(error),
+    }
+}

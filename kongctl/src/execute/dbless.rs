@@ -1,0 +1,195 @@
+//! Carries a plan out on a node without a database: the whole configuration in one `POST /config`.
+//!
+//! The payload is what the node will have when the plan is done: every entity in its kind's list, with its id, references as
+//! ids. Passwords go as the hashes that the node would keep (`_transform: false`), so that what it already has stays.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::admin::client::Client;
+use crate::admin::entities::Kind;
+use crate::admin::errors::{AdminError, Rejection};
+use crate::plan::{Action, Plan};
+use crate::state::current::Inventory;
+use crate::state::{Entity, ids, reference_id};
+
+use super::{Outcome, Report};
+
+/// Loads what `current` becomes by `plan`.
+pub(crate) async fn run(
+    client: &Client,
+    plan: &Plan,
+    current: &Inventory,
+    hashed_passwords: bool,
+) -> Report {
+    let payload = payload(plan, current, hashed_passwords);
+    let result = client
+        .post("config?check_hash=1&flatten_errors=1", &payload)
+        .await;
+    match result {
+        Ok(_) => {
+            let outcomes = plan.changes.iter().map(|_| Outcome::Done).collect();
+            Report {
+                outcomes,
+                interrupted: false,
+                error: None,
+            }
+        }
+        Err(error) => blame(plan, error),
+    }
+}
+
+/// All of the configuration that the node will have.
+pub(crate) fn payload(plan: &Plan, current: &Inventory, hashed_passwords: bool) -> Value {
+    let changed: HashSet<(Kind, &str)> = plan
+        .changes
+        .iter()
+        .map(|change| (change.kind, change.id.as_str()))
+        .collect();
+    let mut entities: Vec<Entity> = current
+        .iter()
+        .filter(|entity| !changed.contains(&(entity.kind, entity.id.as_str())))
+        .cloned()
+        .collect();
+    for change in &plan.changes {
+        if let Some(after) = &change.after {
+            let mut body = after.clone();
+            if change.kind == Kind::BasicAuth {
+                hash_password(change.before.as_ref(), &mut body, hashed_passwords);
+            }
+            entities.push(Entity {
+                kind: change.kind,
+                id: change.id.clone(),
+                body,
+                label: change.label.clone(),
+                source: None,
+            });
+        }
+    }
+    let mut document = Map::new();
+    document.insert("_format_version".to_owned(), json!("3.0"));
+    document.insert("_transform".to_owned(), json!(false));
+    for kind in Kind::all() {
+        let list: Vec<Value> = entities
+            .iter()
+            .filter(|entity| entity.kind == kind)
+            .map(entry)
+            .collect();
+        if !list.is_empty() {
+            document.insert(kind.name().to_owned(), Value::Array(list));
+        }
+    }
+    Value::Object(document)
+}
+
+fn entry(entity: &Entity) -> Value {
+    let mut body = Map::new();
+    body.insert("id".to_owned(), Value::String(entity.id.clone()));
+    for (field, value) in entity.body.iter().filter(|(_, value)| !value.is_null()) {
+        let is_reference = entity.kind.references().any(|(name, ..)| name == field);
+        let value = match reference_id(value) {
+            Some(id) if is_reference => Value::String(id.to_owned()),
+            _ => value.clone(),
+        };
+        body.insert(field.clone(), value);
+    }
+    Value::Object(body)
+}
+
+fn hash_password(before: Option<&Map<String, Value>>, body: &mut Map<String, Value>, hashed: bool) {
+    let consumer = body
+        .get("consumer")
+        .and_then(reference_id)
+        .unwrap_or_default()
+        .to_owned();
+    let stored = before.and_then(|before| before.get("password")).cloned();
+    if let Some(Value::String(password)) = body.get_mut("password")
+        && !hashed
+        && stored.is_none_or(|stored| stored != *password)
+    {
+        *password = ids::basic_auth_hash(password, &consumer);
+    }
+}
+
+/// Whose fault it was: Kong names the entities that it refuses; nothing else was loaded either.
+fn blame(plan: &Plan, error: AdminError) -> Report {
+    let AdminError::Rejected {
+        method,
+        path,
+        rejection,
+    } = &error
+    else {
+        return nobodys_fault(plan, error);
+    };
+    let mut blamed = false;
+    let outcomes = plan
+        .changes
+        .iter()
+        .map(|change| {
+            let refused = rejection
+                .entities
+                .iter()
+                .find(|entity| entity.id.as_deref() == Some(&change.id));
+            let Some(refused) = refused.filter(|_| change.action != Action::Delete) else {
+                return Outcome::Skipped;
+            };
+            blamed = true;
+            Outcome::Failed(AdminError::Rejected {
+                method,
+                path: path.clone(),
+                rejection: Rejection {
+                    message: "the node refused this entity, and with it the whole configuration"
+                        .to_owned(),
+                    fields: refused.fields.clone(),
+                    ..rejection.clone()
+                },
+            })
+        })
+        .collect();
+    if blamed {
+        Report {
+            outcomes,
+            interrupted: false,
+            error: None,
+        }
+    } else {
+        nobodys_fault(plan, error)
+    }
+}
+
+fn nobodys_fault(plan: &Plan, error: AdminError) -> Report {
+    let outcomes = plan.changes.iter().map(|_| Outcome::Skipped).collect();
+    Report {
+        outcomes,
+        interrupted: false,
+        error: Some(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::schema::Schemas;
+    use crate::plan::diff::diff;
+    use crate::state::resolve::Scope;
+    use crate::state::resolve::tests::desired_of;
+
+    #[test]
+    fn the_payload_is_flat_with_ids_and_hashes() {
+        let text =
+            "consumers: [{username: alice, basicauth_credentials: [{username: a, password: pw}]}]";
+        let scope = Scope::default();
+        let current = Inventory::default();
+        let desired = desired_of(text, &current, &scope).unwrap();
+        let plan = diff(&current, &desired, &scope, &Schemas::default()).unwrap();
+        let payload = payload(&plan, &current, false);
+        let consumer = "b32379d9-3d28-5683-a79c-72139be6e34f";
+        assert_eq!(payload["_transform"], false);
+        assert_eq!(payload["basicauth_credentials"][0]["consumer"], consumer);
+        assert_eq!(
+            payload["basicauth_credentials"][0]["password"],
+            ids::basic_auth_hash("pw", consumer)
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! The graph of changes: what each has to wait for.
+//!
+//! # Model
+//!
+//! - A write waits for the creation of what it refers to.
+//! - A deletion waits for every change of what refers to the deleted entity now.
+//! - A write that takes a unique value waits for the change that gives it up.
+//!
+//! There is no barrier between kinds: whatever waits for nothing may go at once.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use crate::admin::entities::Kind;
+use crate::state::Entity;
+
+use super::{Action, Change, Plan, PlanError};
+
+/// Puts changes in an order to be read in, and links them.
+pub(super) fn plan(mut changes: Vec<Change>, unchanged: usize) -> Result<Plan, PlanError> {
+    changes.sort_by(|a, b| {
+        let delete = |change: &Change| change.action == Action::Delete;
+        delete(a).cmp(&delete(b)).then_with(|| {
+            let by_kind = if delete(a) {
+                b.kind.cmp(&a.kind)
+            } else {
+                a.kind.cmp(&b.kind)
+            };
+            by_kind
+                .then_with(|| a.label.cmp(&b.label))
+                .then_with(|| a.id.cmp(&b.id))
+        })
+    });
+    let needs = link(&changes);
+    if let Some(stuck) = circle(&needs) {
+        let labels: Vec<String> = stuck
+            .iter()
+            .map(|index| {
+                format!(
+                    "{} {}",
+                    changes[*index].kind.singular(),
+                    changes[*index].label
+                )
+            })
+            .collect();
+        return Err(PlanError::Circular(labels.join(", ")));
+    }
+    Ok(Plan {
+        changes,
+        needs,
+        unchanged,
+    })
+}
+
+fn link(changes: &[Change]) -> Vec<Vec<usize>> {
+    let mut created: HashMap<(Kind, &str), usize> = HashMap::new();
+    let mut deleted: HashMap<(Kind, &str), usize> = HashMap::new();
+    let mut given_up: HashMap<Unique, usize> = HashMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        match change.action {
+            Action::Create => created.insert((change.kind, &change.id), index),
+            Action::Delete => deleted.insert((change.kind, &change.id), index),
+            Action::Update => None,
+        };
+        let kept: HashSet<Unique> = uniques(change, change.after.as_ref()).collect();
+        for value in uniques(change, change.before.as_ref()).filter(|value| !kept.contains(value)) {
+            given_up.insert(value, index);
+        }
+    }
+    let mut needs: Vec<HashSet<usize>> = vec![HashSet::new(); changes.len()];
+    for (index, change) in changes.iter().enumerate() {
+        if let Some(after) = &change.after {
+            for (to, id) in references(change, after) {
+                needs[index].extend(created.get(&(to, id.as_str())));
+            }
+            needs[index]
+                .extend(uniques(change, Some(after)).filter_map(|value| given_up.get(&value)));
+        }
+        if let Some(before) = &change.before {
+            for (to, id) in references(change, before) {
+                if let Some(deletion) = deleted.get(&(to, id.as_str())) {
+                    needs[*deletion].insert(index);
+                }
+            }
+        }
+    }
+    needs
+        .into_iter()
+        .enumerate()
+        .map(|(index, set)| {
+            let mut list: Vec<usize> = set.into_iter().filter(|other| *other != index).collect();
+            list.sort_unstable();
+            list
+        })
+        .collect()
+}
+
+fn references(change: &Change, body: &Map<String, Value>) -> Vec<(Kind, String)> {
+    let entity = Entity {
+        kind: change.kind,
+        id: String::new(),
+        body: body.clone(),
+        label: String::new(),
+        source: None,
+    };
+    entity
+        .references()
+        .map(|(_, to, id, _)| (to, id.to_owned()))
+        .collect()
+}
+
+/// A value that only one entity of a kind may have: its id, a unique field, or the fields of its natural key together.
+type Unique = (Kind, String, Vec<String>);
+
+fn uniques<'a>(
+    change: &'a Change,
+    body: Option<&'a Map<String, Value>>,
+) -> impl Iterator<Item = Unique> + 'a {
+    let kind = change.kind;
+    let entity = body.map(|body| Entity {
+        kind,
+        id: change.id.clone(),
+        body: body.clone(),
+        label: String::new(),
+        source: None,
+    });
+    entity.into_iter().flat_map(move |entity| {
+        let fields = kind
+            .record()
+            .fields
+            .iter()
+            .filter(|(_, field)| field.unique)
+            .filter_map(|(name, _)| {
+                Some((
+                    kind,
+                    name.clone(),
+                    vec![entity.body.get(name)?.as_str()?.to_owned()],
+                ))
+            });
+        let keys = kind
+            .spec()
+            .natural_keys
+            .iter()
+            .filter(|key| key.len() > 1 && kind != Kind::Certificate)
+            .filter_map(|key| Some((kind, key.join("+"), entity.natural_key(key)?)));
+        let id = (kind, "id".to_owned(), vec![entity.id.clone()]);
+        fields
+            .chain(keys)
+            .chain(std::iter::once(id))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// The changes that can never have their turn, if any.
+fn circle(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let mut waiting: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
+    for (index, list) in needs.iter().enumerate() {
+        list.iter().for_each(|need| waiters[*need].push(index));
+    }
+    let mut ready: Vec<usize> = (0..needs.len())
+        .filter(|index| waiting[*index] == 0)
+        .collect();
+    let mut done = 0;
+    while let Some(index) = ready.pop() {
+        done += 1;
+        for waiter in &waiters[index] {
+            waiting[*waiter] -= 1;
+            if waiting[*waiter] == 0 {
+                ready.push(*waiter);
+            }
+        }
+    }
+    (done < needs.len()).then(|| {
+        (0..needs.len())
+            .filter(|index| waiting[*index] > 0)
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(action: Action, kind: Kind, id: &str, before: Value, after: Value) -> Change {
+        let map = |value: Value| value.as_object().cloned();
+        Change {
+            action,
+            kind,
+            id: id.to_owned(),
+            label: id.to_owned(),
+            before: map(before),
+            after: map(after),
+            fields: Vec::new(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_after_it_was_given_up() {
+        let named = |name: &str| json!({"name": name, "host": "h"});
+        let found = plan(
+            vec![
+                change(
+                    Action::Create,
+                    Kind::Service,
+                    "new",
+                    Value::Null,
+                    named("llm"),
+                ),
+                change(
+                    Action::Update,
+                    Kind::Service,
+                    "old",
+                    named("llm"),
+                    named("old"),
+                ),
+            ],
+            0,
+        )
+        .unwrap();
+        assert_eq!(found.needs, [vec![1], vec![]]);
+    }
+
+    #[test]
+    fn names_that_are_swapped_are_refused() {
+        let named = |name: &str| json!({"name": name, "host": "h"});
+        let error = plan(
+            vec![
+                change(Action::Update, Kind::Service, "1", named("a"), named("b")),
+                change(Action::Update, Kind::Service, "2", named("b"), named("a")),
+            ],
+            0,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "these changes wait for each other: service 1, service 2"
+        );
+    }
+
+    #[test]
+    fn a_certificate_goes_after_its_last_user_has_moved() {
+        let sni = |id: &str| json!({"name": "a.example", "certificate": {"id": id}});
+        let found = plan(
+            vec![
+                change(
+                    Action::Create,
+                    Kind::Certificate,
+                    "new",
+                    Value::Null,
+                    json!({"cert": "n", "key": "n"}),
+                ),
+                change(Action::Update, Kind::Sni, "sni", sni("old"), sni("new")),
+                change(
+                    Action::Delete,
+                    Kind::Certificate,
+                    "old",
+                    json!({"cert": "o", "key": "o"}),
+                    Value::Null,
+                ),
+            ],
+            0,
+        )
+        .unwrap();
+        assert_eq!(found.needs, [vec![], vec![0], vec![1]]);
+    }
+}

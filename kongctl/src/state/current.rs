@@ -1,0 +1,114 @@
+//! What a node has, as entities.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::admin::client::Client;
+use crate::admin::entities::Kind;
+use crate::admin::errors::AdminError;
+
+use super::{Entity, label};
+
+/// Entities, found by kind and id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inventory {
+    entities: Vec<Entity>,
+    by_id: HashMap<(Kind, String), usize>,
+}
+
+impl Inventory {
+    /// Takes entities; a later one with the same kind and id is dropped.
+    pub(crate) fn new(entities: impl IntoIterator<Item = Entity>) -> Self {
+        let mut inventory = Self::default();
+        for entity in entities {
+            inventory.insert(entity);
+        }
+        inventory
+    }
+
+    /// Adds one; false if its kind and id are taken.
+    pub(crate) fn insert(&mut self, entity: Entity) -> bool {
+        let key = (entity.kind, entity.id.clone());
+        if self.by_id.contains_key(&key) {
+            return false;
+        }
+        self.by_id.insert(key, self.entities.len());
+        self.entities.push(entity);
+        true
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.iter()
+    }
+
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Entity> {
+        self.entities
+            .iter()
+            .filter(move |entity| entity.kind == kind)
+    }
+
+    pub(crate) fn get(&self, kind: Kind, id: &str) -> Option<&Entity> {
+        self.by_id
+            .get(&(kind, id.to_owned()))
+            .map(|index| &self.entities[*index])
+    }
+
+    pub(crate) fn contains(&self, kind: Kind, id: &str) -> bool {
+        self.get(kind, id).is_some()
+    }
+
+    /// Names each entity, now that those that it refers to are known.
+    pub(crate) fn name_all(&mut self) {
+        let names: Vec<String> = self
+            .entities
+            .iter()
+            .map(|entity| {
+                label(entity.kind, &entity.body, &entity.id, |kind, id| {
+                    self.short_name(kind, id)
+                })
+            })
+            .collect();
+        for (entity, name) in self.entities.iter_mut().zip(names) {
+            entity.label = name;
+        }
+    }
+
+    fn short_name(&self, kind: Kind, id: &str) -> Option<String> {
+        let entity = self.get(kind, id)?;
+        kind.spec()
+            .natural_keys
+            .iter()
+            .find_map(|key| entity.body.get(key[0])?.as_str().map(str::to_owned))
+    }
+}
+
+/// Reads everything that a node has.
+pub(crate) async fn read(client: &Client) -> Result<Inventory, AdminError> {
+    Ok(from_lists(client.all_entities().await?))
+}
+
+/// Entities from the Admin API's lists.
+pub(crate) fn from_lists(lists: Vec<(Kind, Vec<Map<String, Value>>)>) -> Inventory {
+    let entities = lists.into_iter().flat_map(|(kind, entries)| {
+        entries.into_iter().filter_map(move |mut body| {
+            let Some(Value::String(id)) = body.shift_remove("id") else {
+                return None;
+            };
+            if kind == Kind::Certificate {
+                // Kong repeats the names of a certificate's SNIs, which are entities of their own.
+                body.shift_remove("snis");
+            }
+            Some(Entity {
+                kind,
+                id,
+                body,
+                label: String::new(),
+                source: None,
+            })
+        })
+    });
+    let mut inventory = Inventory::new(entities);
+    inventory.name_all();
+    inventory
+}

@@ -1,0 +1,128 @@
+//! A parsed value that remembers where it stood.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Number, Value};
+
+use super::diagnostics::Place;
+
+/// A value of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: NodeValue,
+}
+
+/// What a node holds. Shared pieces (aliases, `_plugin_configs`) are counted references: never copied.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeValue {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Arc<Node>>),
+    Map(Vec<Entry>),
+}
+
+/// One key of a map.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) node: Arc<Node>,
+}
+
+impl Node {
+    /// The map's entries; nothing for any other value.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            NodeValue::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of one key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Arc<Node>> {
+        self.entries()
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| &entry.node)
+    }
+
+    /// The items of a list; nothing for any other value.
+    pub(crate) fn items(&self) -> &[Arc<Node>] {
+        match &self.value {
+            NodeValue::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            NodeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self.value, NodeValue::Null)
+    }
+
+    /// What the value is, for messages: never its content, which may be a secret.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match &self.value {
+            NodeValue::Null => "null",
+            NodeValue::Bool(_) => "a boolean",
+            NodeValue::Number(_) => "a number",
+            NodeValue::String(_) => "a string",
+            NodeValue::List(_) => "a list",
+            NodeValue::Map(_) => "a map",
+        }
+    }
+
+    /// The value without places.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.value {
+            NodeValue::Null => Value::Null,
+            NodeValue::Bool(value) => Value::Bool(*value),
+            NodeValue::Number(value) => Value::Number(value.clone()),
+            NodeValue::String(value) => Value::String(value.clone()),
+            NodeValue::List(items) => {
+                Value::Array(items.iter().map(|item| item.to_json()).collect())
+            }
+            NodeValue::Map(entries) => {
+                let map: Map<_, _> = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.node.to_json()))
+                    .collect();
+                Value::Object(map)
+            }
+        }
+    }
+
+    /// This map with the keys of `defaults` that it lacks, maps inside it treated alike.
+    pub(crate) fn with_defaults(self: &Arc<Self>, defaults: &Node) -> Arc<Self> {
+        let NodeValue::Map(own) = &self.value else {
+            return self.clone();
+        };
+        let mut entries: Vec<Entry> = own
+            .iter()
+            .map(|entry| Entry {
+                node: match defaults.get(&entry.key) {
+                    Some(default) => entry.node.with_defaults(default),
+                    None => entry.node.clone(),
+                },
+                ..entry.clone()
+            })
+            .collect();
+        let missing = defaults
+            .entries()
+            .iter()
+            .filter(|entry| self.get(&entry.key).is_none());
+        entries.extend(missing.cloned());
+        Arc::new(Self {
+            place: self.place.clone(),
+            value: NodeValue::Map(entries),
+        })
+    }
+}

@@ -1,0 +1,369 @@
+//! Values from outside the file: `${{ env "NAME" }}` and `!file PATH`, evaluated on parsed scalars.
+//!
+//! # Model
+//!
+//! `${{ env "NAME" }}`, with `| toInt`, `| toFloat`, `| toBool` or `| indent N` after it as decK writes them. The value is
+//! never parsed as YAML: line breaks, quotes, `%` and `#` in it are themselves. `indent` therefore changes nothing.
+//! A template stands in one line. Written `"\u0024{{ … }}"`, in double quotes, it is no template but text.
+//! A plain scalar that is one reference takes the type that its value would have in the file.
+
+use std::path::{Path, PathBuf};
+
+use super::diagnostics::{Diagnostics, Place};
+use super::node::NodeValue;
+use super::yaml::plain_value;
+
+/// Stands between the characters of a template while the YAML parser looks at the text (a private-use plane).
+const HIDDEN_BASE: u32 = 0x10_F000;
+const OPEN: &str = "${{";
+const CLOSE: &str = "}}";
+
+/// Where outside values come from.
+pub(crate) struct References<'a> {
+    /// The value of an environment variable.
+    pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Directory that relative paths start from.
+    pub(crate) directory: PathBuf,
+    /// An unset variable is null instead of an error: for checking a file where the secrets are not.
+    pub(crate) lenient: bool,
+}
+
+impl References<'_> {
+    /// No variable is set.
+    #[cfg(test)]
+    pub(crate) fn none() -> References<'static> {
+        References {
+            env: &|_| None,
+            directory: PathBuf::from("."),
+            lenient: false,
+        }
+    }
+
+    /// The content of a file.
+    pub(super) fn file(
+        &self,
+        path: &str,
+        place: &Place,
+        diagnostics: &mut Diagnostics,
+    ) -> NodeValue {
+        let full = self.directory.join(Path::new(path));
+        match std::fs::read_to_string(&full) {
+            Ok(text) => NodeValue::String(text),
+            Err(error) => {
+                diagnostics.add_with_help(
+                    place,
+                    format!("cannot read the file `{path}`: {error}"),
+                    Some(format!(
+                        "relative paths start at {}",
+                        shown_directory(&self.directory)
+                    )),
+                );
+                NodeValue::Null
+            }
+        }
+    }
+
+    /// The text of a scalar, templates still hidden, with its references replaced; `None` if it has none.
+    pub(super) fn evaluate(
+        &self,
+        hidden: &str,
+        place: &Place,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Evaluated> {
+        let (open, close) = (hide(OPEN), hide(CLOSE));
+        if !hidden.contains(&open) {
+            return None;
+        }
+        let mut out = String::new();
+        let mut rest = hidden;
+        let mut parts = 0;
+        let mut forced = None;
+        while let Some((before, inner)) = rest.split_once(&open) {
+            out.push_str(before);
+            // Only what has an end was hidden.
+            let (inner, after) = inner.split_once(&close).unwrap_or((inner, ""));
+            match self.expression(show_templates(inner).trim()) {
+                Ok((value, kind)) => {
+                    out.push_str(&value);
+                    forced = kind;
+                }
+                Err(wrong) => {
+                    if !(self.lenient && matches!(wrong, Wrong::Unset(_))) {
+                        let (message, help) = wrong.words();
+                        diagnostics.add_with_help(place, message, Some(help));
+                    }
+                    return Some(Evaluated {
+                        text: String::new(),
+                        whole: false,
+                        forced: None,
+                        unset: true,
+                    });
+                }
+            }
+            parts += 1;
+            rest = after;
+        }
+        let whole = parts == 1 && hidden.starts_with(&open) && rest.is_empty();
+        out.push_str(rest);
+        Some(Evaluated {
+            text: out,
+            whole,
+            forced,
+            unset: false,
+        })
+    }
+
+    fn expression(&self, expression: &str) -> Result<(String, Option<Forced>), Wrong> {
+        let mut stages = expression.split('|').map(str::trim);
+        let head = stages.next().unwrap_or_default();
+        let malformed = || Wrong::Malformed(expression.to_owned());
+        let name = head.strip_prefix("env").ok_or_else(malformed)?.trim();
+        let name = name
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'))
+            .or_else(|| {
+                name.strip_prefix('\'')
+                    .and_then(|name| name.strip_suffix('\''))
+            })
+            .filter(|name| !name.is_empty() && !name.contains(['"', '\'']))
+            .ok_or_else(malformed)?;
+        let mut forced = None;
+        for stage in stages {
+            let mut words = stage.split_whitespace();
+            forced = match (words.next(), words.next(), words.next()) {
+                (Some("toInt" | "toFloat"), None, None) => Some(Forced::Number),
+                (Some("toBool"), None, None) => Some(Forced::Bool),
+                (Some("indent"), Some(width), None) if width.parse::<u16>().is_ok() => forced,
+                _ => return Err(Wrong::Function(stage.to_owned())),
+            };
+        }
+        let value = (self.env)(name).ok_or_else(|| Wrong::Unset(name.to_owned()))?;
+        match forced {
+            Some(Forced::Number) if !matches!(plain_value(value.trim()), NodeValue::Number(_)) => {
+                Err(Wrong::Type(name.to_owned(), "a number"))
+            }
+            Some(Forced::Bool) if !matches!(plain_value(value.trim()), NodeValue::Bool(_)) => {
+                Err(Wrong::Type(name.to_owned(), "true or false"))
+            }
+            Some(_) => Ok((value.trim().to_owned(), forced)),
+            None => Ok((value, None)),
+        }
+    }
+}
+
+fn shown_directory(path: &Path) -> String {
+    if path.as_os_str().is_empty() {
+        "the current directory".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Forced {
+    Number,
+    Bool,
+}
+
+enum Wrong {
+    Malformed(String),
+    Function(String),
+    Unset(String),
+    Type(String, &'static str),
+}
+
+impl Wrong {
+    fn words(self) -> (String, String) {
+        match self {
+            Self::Malformed(text) => (
+                format!("`${{{{ {text} }}}}` is no reference"),
+                "write ${{ env \"NAME\" }}".to_owned(),
+            ),
+            Self::Function(text) => (
+                format!("unknown function `{text}` in a reference"),
+                "known are toInt, toFloat, toBool and indent N".to_owned(),
+            ),
+            Self::Unset(name) => (
+                format!("environment variable `{name}` is not set"),
+                format!("export {name}=… and try again"),
+            ),
+            Self::Type(name, expected) => (
+                format!("environment variable `{name}` is not {expected}"),
+                "set it to such a value".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A scalar after its references were replaced.
+pub(super) struct Evaluated {
+    text: String,
+    whole: bool,
+    forced: Option<Forced>,
+    unset: bool,
+}
+
+impl Evaluated {
+    /// The value. Only a plain scalar that is one reference, or one of the `to…` functions, gives another type than string.
+    pub(super) fn into_value(self, plain: bool) -> NodeValue {
+        if self.unset {
+            return NodeValue::Null;
+        }
+        if self.whole && (plain || self.forced.is_some()) && !self.text.is_empty() {
+            return plain_value(&self.text);
+        }
+        NodeValue::String(self.text)
+    }
+}
+
+/// Replaces each character of each `${{ … }}` by one that means nothing to YAML.
+pub(super) fn hide_templates(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(OPEN) {
+        out.push_str(&rest[..start]);
+        let inner = &rest[start..];
+        let end = inner.find(CLOSE).map(|end| end + CLOSE.len());
+        let Some(end) = end.filter(|end| !inner[..*end].contains('\n')) else {
+            out.push_str(OPEN);
+            rest = &inner[OPEN.len()..];
+            continue;
+        };
+        out.push_str(&hide(&inner[..end]));
+        rest = &inner[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn hide(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            let hidden = character
+                .is_ascii()
+                .then(|| u32::from(character) + HIDDEN_BASE);
+            hidden.and_then(char::from_u32).unwrap_or(character)
+        })
+        .collect()
+}
+
+/// True if the text has the start of a template that no `}}` ends in its line.
+pub(super) fn has_open_template(hidden: &str) -> bool {
+    hidden.contains(OPEN)
+}
+
+/// Undoes [`hide_templates`].
+pub(super) fn show_templates(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            let shown = u32::from(character)
+                .checked_sub(HIDDEN_BASE)
+                .filter(|code| *code < 128);
+            shown.and_then(char::from_u32).unwrap_or(character)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::yaml::read;
+    use super::*;
+
+    fn read_with(text: &str, lenient: bool) -> Result<Value, String> {
+        let env = |name: &str| match name {
+            "DECK_HOST" => Some("a: b # %\n\"quoted\"".to_owned()),
+            "PORT" => Some("8080".to_owned()),
+            "ON" => Some("true".to_owned()),
+            _ => None,
+        };
+        let references = References {
+            env: &env,
+            directory: PathBuf::new(),
+            lenient,
+        };
+        let mut diagnostics = Diagnostics::default();
+        let documents = read("kong.yml", text, &references, &mut diagnostics);
+        diagnostics
+            .into_result()
+            .map_err(|error| error.to_string())?;
+        Ok(documents[0].to_json())
+    }
+
+    #[test]
+    fn a_value_is_itself_whatever_it_contains() {
+        let value = read_with(
+            "host: ${{ env \"DECK_HOST\" }}\n# ${{ env \"UNSET\" }}\n",
+            false,
+        )
+        .unwrap();
+        assert_eq!(value, json!({"host": "a: b # %\n\"quoted\""}));
+    }
+
+    #[test]
+    fn decks_double_quotes_around_double_quotes_are_understood() {
+        assert_eq!(
+            read_with("host: \"${{ env \"PORT\" }}\"", false).unwrap(),
+            json!({"host": "8080"})
+        );
+    }
+
+    #[test]
+    fn plain_references_are_typed_and_quoted_ones_are_text() {
+        let text = "{a: ${{ env \"PORT\" }}, b: '${{ env \"PORT\" }}', c: '${{ env \"PORT\" | toInt }}', d: x-${{ env \"PORT\" }}, e: ${{ env \"ON\" | toBool }}}";
+        assert_eq!(
+            read_with(text, false).unwrap(),
+            json!({"a": 8080, "b": "8080", "c": 8080, "d": "x-8080", "e": true})
+        );
+    }
+
+    #[test]
+    fn an_unset_variable_is_an_error_with_its_place_unless_lenient() {
+        let error = read_with("a: 1\nhost: ${{ env \"NOPE\" }}", false).unwrap_err();
+        assert!(
+            error.starts_with("kong.yml:2:7: environment variable `NOPE` is not set"),
+            "{error}"
+        );
+        assert_eq!(
+            read_with("host: ${{ env \"NOPE\" }}", true).unwrap(),
+            json!({"host": null})
+        );
+    }
+
+    #[test]
+    fn a_malformed_reference_says_how_to_write_it() {
+        assert!(
+            read_with("a: ${{ PORT }}", false)
+                .unwrap_err()
+                .contains("write ${{ env \"NAME\" }}")
+        );
+        assert!(
+            read_with("a: ${{ env \"PORT\" | upper }}", false)
+                .unwrap_err()
+                .contains("unknown function `upper`")
+        );
+    }
+
+    #[test]
+    fn an_escaped_template_is_text_and_an_open_one_a_mistake() {
+        assert_eq!(
+            read_with("a: \"\\u0024{{ env }}\"", false).unwrap(),
+            json!({"a": "${{ env }}"})
+        );
+        assert!(
+            read_with("a: ${{ env \"PORT\"", false)
+                .unwrap_err()
+                .contains("`${{` without `}}`")
+        );
+    }
+
+    #[test]
+    fn an_unreadable_file_is_an_error_with_its_place() {
+        let error = read_with("cert: !file nowhere.pem", false).unwrap_err();
+        assert!(
+            error.starts_with("kong.yml:1:7: cannot read the file `nowhere.pem`"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,479 @@
+//! YAML (and with it JSON) into nodes that know their place.
+//!
+//! # Invariants
+//!
+//! 1. Never panics, whatever the text (test: `no_text_makes_it_panic`).
+//! 2. What aliases unfold to is bounded, and so is depth (test: `an_alias_bomb_is_refused`).
+//! 3. `${{ … }}` is never YAML: it is hidden from the parser character by character, so that places stay true, and
+//!    evaluated on the scalar that it ends up in. In a comment it is nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+use serde_json::Number;
+
+use super::diagnostics::{Diagnostics, Place};
+use super::node::{Entry, Node, NodeValue};
+use super::references::{References, has_open_template, hide_templates, show_templates};
+
+/// Values that one document may unfold to, aliases counted each time they are used.
+const MAX_VALUES: usize = 2_000_000;
+/// Lists and maps within each other.
+const MAX_DEPTH: usize = 128;
+
+/// Reads every document of a text; what is wrong goes to `diagnostics`.
+pub(crate) fn read(
+    file: &str,
+    text: &str,
+    references: &References<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Arc<Node>> {
+    let hidden = hide_templates(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut builder = Builder {
+        file: file.into(),
+        references,
+        diagnostics,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        documents: Vec::new(),
+        failed: false,
+    };
+    let mut parser = Parser::new_from_str(&hidden);
+    while let Some(step) = parser.next_event() {
+        match step {
+            Ok((event, span)) => builder.event(event, span.start),
+            Err(error) => {
+                let place = builder.place(*error.marker());
+                let help = error.info().contains("tab").then_some("indent with spaces");
+                builder.diagnostics.add_with_help(
+                    &place,
+                    format!("not YAML: {}", error.info()),
+                    help,
+                );
+                return Vec::new();
+            }
+        }
+        if builder.failed {
+            return Vec::new();
+        }
+    }
+    builder.documents
+}
+
+/// A value under construction, with the number of values that it unfolds to.
+#[derive(Clone)]
+struct Built {
+    node: Arc<Node>,
+    values: usize,
+}
+
+struct Open {
+    place: Place,
+    anchor: usize,
+    values: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Arc<Node>>),
+    Map {
+        entries: Vec<Entry>,
+        merged: Vec<Arc<Node>>,
+        key: Option<(String, Place)>,
+    },
+}
+
+struct Builder<'a, 'b> {
+    file: Arc<str>,
+    references: &'a References<'a>,
+    diagnostics: &'b mut Diagnostics,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Built>,
+    documents: Vec<Arc<Node>>,
+    failed: bool,
+}
+
+impl Builder<'_, '_> {
+    fn place(&self, marker: Marker) -> Place {
+        Place {
+            file: self.file.clone(),
+            line: marker.line(),
+            column: marker.col() + 1,
+        }
+    }
+
+    fn fail(&mut self, place: &Place, message: &str) {
+        self.diagnostics.add(place, message);
+        self.failed = true;
+    }
+
+    fn event(&mut self, event: Event<'_>, start: Marker) {
+        let place = self.place(start);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(&text, style, anchor, tag.as_deref(), place)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), "seq", &place);
+                self.open(place, anchor, Content::List(Vec::new()));
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), "map", &place);
+                self.open(
+                    place,
+                    anchor,
+                    Content::Map {
+                        entries: Vec::new(),
+                        merged: Vec::new(),
+                        key: None,
+                    },
+                );
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(id) => match self.anchors.get(&id).cloned() {
+                Some(built) => self.add(built, place),
+                None => self.fail(&place, "an alias inside the value that it stands for"),
+            },
+            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, expected: &str, place: &Place) {
+        if let Some(tag) = tag
+            && !(tag.is_yaml_core_schema() && tag.suffix == expected)
+        {
+            self.unknown_tag(tag, place);
+        }
+    }
+
+    fn unknown_tag(&mut self, tag: &Tag, place: &Place) {
+        let shown = if tag.is_yaml_core_schema() {
+            format!("!!{}", tag.suffix)
+        } else {
+            tag.to_string()
+        };
+        self.diagnostics.add_with_help(
+            place,
+            format!("unknown tag `{shown}`"),
+            Some("known is `!file PATH`: the content of a file, beside this one unless the path is absolute"),
+        );
+    }
+
+    fn open(&mut self, place: Place, anchor: usize, content: Content) {
+        if self.stack.len() >= MAX_DEPTH {
+            self.fail(
+                &place,
+                &format!("more than {MAX_DEPTH} lists and maps within each other"),
+            );
+            return;
+        }
+        if let Some(Open {
+            content: Content::Map { key: None, .. },
+            ..
+        }) = self.stack.last()
+        {
+            self.fail(&place, "a key must be a word, not a list or a map");
+            return;
+        }
+        self.stack.push(Open {
+            place,
+            anchor,
+            values: 1,
+            content,
+        });
+    }
+
+    fn close(&mut self) {
+        let Some(open) = self.stack.pop() else { return };
+        let value = match open.content {
+            Content::List(items) => NodeValue::List(items),
+            Content::Map {
+                entries, merged, ..
+            } => NodeValue::Map(merge(entries, &merged)),
+        };
+        let built = Built {
+            node: Arc::new(Node {
+                place: open.place.clone(),
+                value,
+            }),
+            values: open.values,
+        };
+        if open.anchor > 0 {
+            self.anchors.insert(open.anchor, built.clone());
+        }
+        self.add(built, open.place);
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<&Tag>,
+        place: Place,
+    ) {
+        let hidden = text;
+        let text = show_templates(hidden);
+        let is_key = matches!(
+            self.stack.last(),
+            Some(Open {
+                content: Content::Map { key: None, .. },
+                ..
+            })
+        );
+        let is_file = tag.is_some_and(|tag| tag.handle == "!" && tag.suffix == "file");
+        let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+        if let Some(tag) = tag
+            && !is_file
+            && !(tag.is_yaml_core_schema()
+                && matches!(&*tag.suffix, "str" | "int" | "float" | "bool" | "null"))
+        {
+            self.unknown_tag(tag, &place);
+        }
+        let value = if is_key {
+            NodeValue::String(text)
+        } else if is_file {
+            self.references.file(&text, &place, self.diagnostics)
+        } else {
+            let plain = style == ScalarStyle::Plain && !is_text;
+            if style != ScalarStyle::DoubleQuoted && has_open_template(hidden) {
+                self.diagnostics.add_with_help(
+                    &place,
+                    "`${{` without `}}` in the same line",
+                    Some("write ${{ env \"NAME\" }}; if it is meant as text, write it \"\\u0024{{\" in double quotes"),
+                );
+            }
+            match self.references.evaluate(hidden, &place, self.diagnostics) {
+                // Evaluated text takes its type as if it stood in the file.
+                Some(evaluated) => evaluated.into_value(plain),
+                None if plain => plain_value(&text),
+                None => NodeValue::String(text),
+            }
+        };
+        let built = Built {
+            node: Arc::new(Node {
+                place: place.clone(),
+                value,
+            }),
+            values: 1,
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, built.clone());
+        }
+        self.add(built, place);
+    }
+
+    fn add(&mut self, built: Built, place: Place) {
+        let Some(open) = self.stack.last_mut() else {
+            self.documents.push(built.node);
+            return;
+        };
+        open.values = open.values.saturating_add(built.values);
+        if open.values > MAX_VALUES {
+            self.fail(
+                &place,
+                &format!("more than {MAX_VALUES} values, aliases counted each time they are used"),
+            );
+            return;
+        }
+        match &mut open.content {
+            Content::List(items) => items.push(built.node),
+            Content::Map {
+                key: key @ None, ..
+            } => match &built.node.value {
+                NodeValue::String(text) => *key = Some((text.clone(), place)),
+                _ => self.fail(&place, "a key must be a word, not a list or a map"),
+            },
+            Content::Map {
+                entries,
+                merged,
+                key,
+            } => {
+                let Some((name, key_place)) = key.take() else {
+                    return;
+                };
+                if name == "<<" {
+                    match &built.node.value {
+                        NodeValue::Map(_) => merged.push(built.node),
+                        NodeValue::List(items)
+                            if items
+                                .iter()
+                                .all(|item| matches!(item.value, NodeValue::Map(_))) =>
+                        {
+                            merged.extend(items.iter().cloned());
+                        }
+                        _ => self
+                            .diagnostics
+                            .add(&key_place, "`<<` takes a map or a list of maps"),
+                    }
+                } else if let Some(first) = entries.iter().find(|entry| entry.key == name) {
+                    let message = format!(
+                        "key `{name}` was already given in line {}",
+                        first.key_place.line
+                    );
+                    self.diagnostics.add(&key_place, message);
+                } else {
+                    entries.push(Entry {
+                        key: name,
+                        key_place,
+                        node: built.node,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// YAML's merge key: what the map itself says wins, then the first that says it.
+fn merge(mut entries: Vec<Entry>, merged: &[Arc<Node>]) -> Vec<Entry> {
+    for entry in merged.iter().flat_map(|node| node.entries()) {
+        if !entries.iter().any(|own| own.key == entry.key) {
+            entries.push(entry.clone());
+        }
+    }
+    entries
+}
+
+/// A plain scalar's value by YAML's core schema.
+pub(super) fn plain_value(text: &str) -> NodeValue {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
+        "true" | "True" | "TRUE" => return NodeValue::Bool(true),
+        "false" | "False" | "FALSE" => return NodeValue::Bool(false),
+        _ => {}
+    }
+    number(text).map_or_else(|| NodeValue::String(text.to_owned()), NodeValue::Number)
+}
+
+fn number(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            return i64::from_str_radix(rest, radix).ok().map(Number::from);
+        }
+    }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text
+            .trim_start_matches('+')
+            .parse::<i64>()
+            .ok()
+            .map(Number::from);
+    }
+    if digits
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
+    {
+        return text.parse::<f64>().ok().and_then(Number::from_f64);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read_plainly(text: &str) -> Result<Vec<Value>, String> {
+        let references = References::none();
+        let mut diagnostics = Diagnostics::default();
+        let documents = read("kong.yml", text, &references, &mut diagnostics);
+        diagnostics
+            .into_result()
+            .map_err(|error| error.to_string())?;
+        Ok(documents.iter().map(|node| node.to_json()).collect())
+    }
+
+    #[test]
+    fn scalars_take_the_core_schemas_types() {
+        let text =
+            "{a: 1, b: 1.5, c: true, d: ~, e: '1', f: 0x10, g: yes, h: 10.0.0.1, i: -3, j: 1e3}";
+        assert_eq!(
+            read_plainly(text).unwrap(),
+            [
+                json!({"a": 1, "b": 1.5, "c": true, "d": null, "e": "1", "f": 16, "g": "yes", "h": "10.0.0.1", "i": -3, "j": 1000.0})
+            ]
+        );
+    }
+
+    #[test]
+    fn json_is_read_too() {
+        let text = "{\n\t\"services\": [\n\t\t{\"name\": \"llm\", \"host\": \"a\\u0062\"}\n\t]\n}";
+        assert_eq!(
+            read_plainly(text).unwrap(),
+            [json!({"services": [{"name": "llm", "host": "ab"}]})]
+        );
+    }
+
+    #[test]
+    fn a_key_given_twice_is_an_error_with_both_places() {
+        let error = read_plainly("a: 1\nb: 2\na: 3\n").unwrap_err();
+        assert_eq!(error, "kong.yml:3:1: key `a` was already given in line 1");
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_work() {
+        let text = "base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nagain: *b\n";
+        assert_eq!(
+            read_plainly(text).unwrap(),
+            [json!({"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}, "again": {"x": 1, "y": 2}})]
+        );
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let previous = vec![format!("*a{}", level - 1); 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{previous}]\n"));
+        }
+        assert!(
+            read_plainly(&text)
+                .unwrap_err()
+                .contains("values, aliases counted")
+        );
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let text = "[".repeat(5000);
+        assert!(
+            read_plainly(&text)
+                .unwrap_err()
+                .contains("within each other")
+        );
+    }
+
+    #[test]
+    fn an_unknown_tag_is_refused_with_its_place() {
+        let error = read_plainly("a: !include x.yml").unwrap_err();
+        assert!(
+            error.starts_with("kong.yml:1:4: unknown tag `!include`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn broken_yaml_says_where() {
+        let error = read_plainly("a: [1, 2\nb: 3\n").unwrap_err();
+        assert!(error.starts_with("kong.yml:2:"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*") {
+            let _ = read_plainly(&text);
+        }
+
+        #[test]
+        fn nothing_that_looks_like_yaml_makes_it_panic(text in "[-a-c:\\[\\]{}&*!|>'\"#%@`,? \n\t$0~<]{0,64}") {
+            let _ = read_plainly(&text);
+        }
+    }
+}
