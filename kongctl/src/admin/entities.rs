@@ -447,7 +447,7 @@ const COMMON_FIELDS: &str = "id string auto
 static RECORDS: LazyLock<Vec<Record>> = LazyLock::new(|| {
     SPECS
         .iter()
-        .map(|spec| Record::from_lines(&[COMMON_FIELDS, spec.fields]))
+        .map(|spec| Record::from_lines(&[spec.fields, COMMON_FIELDS]))
         .collect()
 });
 

@@ -170,6 +170,28 @@ impl AdminError {
         }
     }
 
+    /// The same error without these texts, where Kong repeats what it was sent.
+    pub(crate) fn without(mut self, secrets: &[String]) -> Self {
+        if let Self::Rejected { rejection, .. } = &mut self {
+            let hide = |text: &mut String| {
+                for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+                    *text = text.replace(secret.as_str(), "[redacted]");
+                }
+            };
+            let entities = rejection
+                .entities
+                .iter_mut()
+                .flat_map(|entity| &mut entity.fields);
+            rejection
+                .fields
+                .iter_mut()
+                .chain(entities)
+                .for_each(|(_, message)| hide(message));
+            hide(&mut rejection.message);
+        }
+        self
+    }
+
     /// True where the node asked for less rather than saying no.
     pub(crate) fn is_overload(&self) -> bool {
         match self {
@@ -198,6 +220,19 @@ mod tests {
                 ("@entity".to_owned(), "b".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_that_kong_repeats_is_taken_out() {
+        let body = r#"{"code":5,"fields":{"key":"s3cret"},"message":"UNIQUE violation detected on '{key=\"s3cret\"}'"}"#;
+        let rejection = Rejection::read(409, body);
+        let error = AdminError::Rejected {
+            method: "PUT",
+            path: "/".to_owned(),
+            rejection,
+        };
+        let error = error.without(&["s3cret".to_owned()]);
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
     }
 
     #[test]

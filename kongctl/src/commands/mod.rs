@@ -173,9 +173,9 @@ async fn execute(
     let Planned {
         client,
         current,
+        schemas,
         plan,
         hashed_passwords,
-        ..
     } = planned;
     let report = if plan.is_empty() {
         Report {
@@ -184,7 +184,7 @@ async fn execute(
             error: None,
         }
     } else if dbless || client.mode().await? == Mode::Dbless {
-        execute::dbless::run(client, plan, current, *hashed_passwords).await
+        execute::dbless::run(client, plan, current, schemas, *hashed_passwords).await
     } else {
         refuse_hashes(planned)?;
         let interrupt = async {
@@ -194,7 +194,7 @@ async fn execute(
             }
             output::note("Interrupted: waiting for the calls in flight.");
         };
-        execute::run(client, plan, usize::from(parallelism), interrupt).await
+        execute::run(client, plan, schemas, usize::from(parallelism), interrupt).await
     };
     printer.result(&changes::report(
         plan,

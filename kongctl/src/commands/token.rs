@@ -164,33 +164,31 @@ mod tests {
             &DecodingKey::from_secret(b"secret"),
             jsonwebtoken::Algorithm::HS256,
         );
-        for (ours, theirs, spec) in [
-            (
-                Algorithm::Rs256,
-                jsonwebtoken::Algorithm::RS256,
-                &rcgen::PKCS_RSA_SHA256,
-            ),
-            (
-                Algorithm::Es256,
-                jsonwebtoken::Algorithm::ES256,
-                &rcgen::PKCS_ECDSA_P256_SHA256,
-            ),
-            (
-                Algorithm::EdDsa,
-                jsonwebtoken::Algorithm::EdDSA,
-                &rcgen::PKCS_ED25519,
-            ),
-        ] {
-            let pair = rcgen::KeyPair::generate_for(spec).unwrap();
-            let token = sign(ours, pair.serialize_pem().as_bytes(), kid(), &claims).unwrap();
-            let public = pair.public_key_pem();
-            let key = match ours {
-                Algorithm::Rs256 => DecodingKey::from_rsa_pem(public.as_bytes()),
-                Algorithm::Es256 => DecodingKey::from_ec_pem(public.as_bytes()),
-                _ => DecodingKey::from_ed_pem(public.as_bytes()),
-            };
-            check(&token, &key.unwrap(), theirs);
-        }
+        let rsa = include_bytes!("../../tests/fixtures/oracle/a.key");
+        let token = sign(Algorithm::Rs256, rsa, kid(), &claims).unwrap();
+        let public =
+            DecodingKey::from_rsa_pem(include_bytes!("../../tests/fixtures/oracle/a.pub")).unwrap();
+        check(&token, &public, jsonwebtoken::Algorithm::RS256);
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let token = sign(
+            Algorithm::Es256,
+            pair.serialize_pem().as_bytes(),
+            kid(),
+            &claims,
+        )
+        .unwrap();
+        let public = DecodingKey::from_ec_pem(pair.public_key_pem().as_bytes()).unwrap();
+        check(&token, &public, jsonwebtoken::Algorithm::ES256);
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let token = sign(
+            Algorithm::EdDsa,
+            pair.serialize_pem().as_bytes(),
+            kid(),
+            &claims,
+        )
+        .unwrap();
+        let public = DecodingKey::from_ed_pem(pair.public_key_pem().as_bytes()).unwrap();
+        check(&token, &public, jsonwebtoken::Algorithm::EdDSA);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::admin::client::Client;
 use crate::admin::errors::AdminError;
 use crate::cli::{Connection, Validate};
-use crate::output::{Format, Printer};
+use crate::output::{Format, Printer, changes, redact};
 use crate::state::current::Inventory;
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
@@ -50,7 +50,7 @@ pub(super) async fn run(
             printer.value(&json!({ "valid": true, "entities": count }))?
         }
         Format::Name => {}
-        Format::Table => printer.result(&format!("{count} entities, no mistakes."))?,
+        Format::Table => printer.result(&format!("{}, no mistakes.", changes::entities(count)))?,
     }
     Ok(Exit::Done)
 }
@@ -87,6 +87,7 @@ async fn online(
         let (Some(refusal), Some(node)) = (refusal, &entity.source) else {
             continue;
         };
+        let refusal = refusal.without(&redact::secrets(entity.kind, &entity.body, &schemas));
         let Some(rejection) = refusal.rejection() else {
             continue;
         };

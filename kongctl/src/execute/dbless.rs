@@ -10,17 +10,19 @@ use serde_json::{Map, Value, json};
 use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::{AdminError, Rejection};
+use crate::admin::schema::Schemas;
 use crate::plan::{Action, Plan};
 use crate::state::current::Inventory;
 use crate::state::{Entity, ids, reference_id};
 
-use super::{Outcome, Report};
+use super::{Outcome, Report, secrets_of};
 
 /// Loads what `current` becomes by `plan`.
 pub(crate) async fn run(
     client: &Client,
     plan: &Plan,
     current: &Inventory,
+    schemas: &Schemas,
     hashed_passwords: bool,
 ) -> Report {
     let payload = payload(plan, current, hashed_passwords);
@@ -36,7 +38,14 @@ pub(crate) async fn run(
                 error: None,
             }
         }
-        Err(error) => blame(plan, error),
+        Err(error) => {
+            let secrets: Vec<String> = plan
+                .changes
+                .iter()
+                .flat_map(|change| secrets_of(change, schemas))
+                .collect();
+            blame(plan, error.without(&secrets))
+        }
     }
 }
 
@@ -170,7 +179,6 @@ fn nobodys_fault(plan: &Plan, error: AdminError) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::schema::Schemas;
     use crate::plan::diff::diff;
     use crate::state::resolve::Scope;
     use crate::state::resolve::tests::desired_of;

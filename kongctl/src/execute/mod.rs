@@ -20,7 +20,8 @@ use serde_json::{Map, Value};
 use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
-use crate::admin::schema::Type;
+use crate::admin::schema::{Schemas, Type};
+use crate::output::redact;
 use crate::plan::{Action, Change, Plan};
 
 use window::Window;
@@ -59,6 +60,7 @@ impl Report {
 pub(crate) async fn run(
     client: &Client,
     plan: &Plan,
+    schemas: &Schemas,
     max_parallel: usize,
     interrupt: impl Future<Output = ()>,
 ) -> Report {
@@ -118,6 +120,7 @@ pub(crate) async fn run(
                         window.overloaded();
                     }
                     failed = true;
+                    let error = error.without(&secrets_of(&plan.changes[index], schemas));
                     outcomes[index] = Some(Outcome::Failed(error));
                     for waiter in &waiters[index] {
                         skip(*waiter, &waiters, &mut outcomes);
@@ -135,6 +138,14 @@ pub(crate) async fn run(
         interrupted,
         error: None,
     }
+}
+
+/// What a change's error may not repeat.
+fn secrets_of(change: &Change, schemas: &Schemas) -> Vec<String> {
+    let bodies = change.before.iter().chain(&change.after);
+    bodies
+        .flat_map(|body| redact::secrets(change.kind, body, schemas))
+        .collect()
 }
 
 /// Marks a change and whatever waits for it.

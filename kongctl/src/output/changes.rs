@@ -71,10 +71,7 @@ fn plan_text(plan: &Plan, paint: Paint) -> String {
         unchanged,
     } = plan.summary();
     if plan.is_empty() {
-        let _ = writeln!(
-            out,
-            "No changes: all {unchanged} entities are as the files say."
-        );
+        let _ = writeln!(out, "No changes: {} as the files say.", entities(unchanged));
     } else {
         let _ = writeln!(
             out,
@@ -82,6 +79,11 @@ fn plan_text(plan: &Plan, paint: Paint) -> String {
         );
     }
     out
+}
+
+/// `1 entity`, `2 entities`.
+pub(crate) fn entities(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "entity" } else { "entities" })
 }
 
 fn field_text(out: &mut String, field: &FieldChange, paint: Paint) {

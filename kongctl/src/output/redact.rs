@@ -36,6 +36,45 @@ pub(crate) fn value(value: &Value) -> Value {
     }
 }
 
+/// The texts of an entity that are secrets.
+pub(crate) fn secrets(kind: Kind, body: &Map<String, Value>, schemas: &Schemas) -> Vec<String> {
+    let mut found = Vec::new();
+    secrets_of_record(&schemas.of_entity(kind, body), body, &mut found);
+    found
+}
+
+fn secrets_of_record(record: &Record, map: &Map<String, Value>, found: &mut Vec<String>) {
+    for (name, field) in &record.fields {
+        if let Some(value) = map.get(name) {
+            secrets_of_field(field, value, field.secret, found);
+        }
+    }
+    for value in record.shorthands.keys().filter_map(|name| map.get(name)) {
+        // Where its value really belongs says whether it is a secret; to be safe, each of them is.
+        found.extend(value.as_str().map(str::to_owned));
+    }
+}
+
+fn secrets_of_field(field: &Field, value: &Value, secret: bool, found: &mut Vec<String>) {
+    let secret = secret || field.secret;
+    match (&field.ty, value) {
+        (Type::Record(record), Value::Object(map)) => secrets_of_record(record, map, found),
+        (Type::Set(element) | Type::Array(element), Value::Array(items)) => {
+            items
+                .iter()
+                .for_each(|item| secrets_of_field(element, item, secret, found));
+        }
+        (Type::Map(element), Value::Object(map)) => {
+            map.values()
+                .for_each(|item| secrets_of_field(element, item, secret, found));
+        }
+        (_, Value::String(text)) if secret && !text.starts_with("{vault://") => {
+            found.push(text.clone())
+        }
+        _ => {}
+    }
+}
+
 fn redact_record(record: &Record, map: &mut Map<String, Value>) {
     for (name, field) in &record.fields {
         if let Some(found) = map.get_mut(name) {

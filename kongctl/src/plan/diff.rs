@@ -213,7 +213,7 @@ mod tests {
 
     use super::super::Summary;
     use super::*;
-    use crate::state::resolve::tests::desired_of;
+    use crate::state::resolve::tests::{desired_of, stored};
 
     const A: &str = "
 services:
@@ -226,12 +226,6 @@ consumers:
 upstreams:
 - {name: pool, targets: [{target: 'a:1'}]}
 ";
-
-    fn state(text: &str) -> Inventory {
-        desired_of(text, &Inventory::default(), &Scope::default())
-            .unwrap()
-            .entities
-    }
 
     fn plan(from: &Inventory, text: &str, scope: &Scope) -> Result<Plan, PlanError> {
         let desired = desired_of(text, from, scope).unwrap();
@@ -247,7 +241,7 @@ upstreams:
 
     #[test]
     fn a_state_does_not_differ_from_itself() {
-        let found = plan(&state(A), A, &Scope::default()).unwrap();
+        let found = plan(&stored(A), A, &Scope::default()).unwrap();
         assert_eq!(
             found.summary(),
             Summary {
@@ -260,7 +254,7 @@ upstreams:
     #[test]
     fn what_the_file_drops_is_deleted_by_sync_and_kept_by_apply() {
         let without = "consumers: [{username: alice}]";
-        let synced = plan(&state(A), without, &Scope::default()).unwrap();
+        let synced = plan(&stored(A), without, &Scope::default()).unwrap();
         let key = told(&synced)
             .into_iter()
             .find(|line| line.contains("key-auth credential"))
@@ -278,7 +272,7 @@ upstreams:
             ]
         );
         let applied = plan(
-            &state(A),
+            &stored(A),
             without,
             &Scope {
                 keeps_unnamed: true,
@@ -295,7 +289,7 @@ upstreams:
             "- name: llm",
             "- name: llm\n  id: 11111111-1111-4111-8111-111111111111",
         );
-        let found = plan(&state(A), &text, &Scope::default()).unwrap();
+        let found = plan(&stored(A), &text, &Scope::default()).unwrap();
         assert_eq!(
             found.summary(),
             Summary {
@@ -306,7 +300,7 @@ upstreams:
             }
         );
         let error = plan(
-            &state(A),
+            &stored(A),
             &text,
             &Scope {
                 keeps_unnamed: true,
@@ -330,7 +324,7 @@ routes: [{name: theirs, paths: [/], service: llm}]
             select_tags: vec!["mine".to_owned()],
             keeps_unnamed: false,
         };
-        let error = plan(&state(mine), "consumers: [{username: alice}]", &scope).unwrap_err();
+        let error = plan(&stored(mine), "consumers: [{username: alice}]", &scope).unwrap_err();
         assert_eq!(
             error.to_string(),
             "deleting service llm would break what is not ours: route theirs"
@@ -371,14 +365,14 @@ routes: [{name: theirs, paths: [/], service: llm}]
     proptest! {
         #[test]
         fn nothing_differs_from_itself(text in files()) {
-            prop_assert!(plan(&state(&text), &text, &Scope::default()).unwrap().is_empty());
+            prop_assert!(plan(&stored(&text), &text, &Scope::default()).unwrap().is_empty());
         }
 
         #[test]
         fn changes_respect_references(a in files(), b in files()) {
-            let found = plan(&state(&a), &b, &Scope::default()).unwrap();
+            let found = plan(&stored(&a), &b, &Scope::default()).unwrap();
             let mut present: HashSet<(Kind, String)> =
-                state(&a).iter().map(|entity| (entity.kind, entity.id.clone())).collect();
+                stored(&a).iter().map(|entity| (entity.kind, entity.id.clone())).collect();
             let mut done = vec![false; found.changes.len()];
             while let Some(next) = (0..done.len()).find(|i| !done[*i] && found.needs[*i].iter().all(|n| done[*n])) {
                 done[next] = true;
@@ -397,7 +391,7 @@ routes: [{name: theirs, paths: [/], service: llm}]
                 }
             }
             prop_assert!(done.iter().all(|done| *done), "every change has its turn");
-            let wanted: HashSet<_> = desired_of(&b, &state(&a), &Scope::default()).unwrap().entities.iter()
+            let wanted: HashSet<_> = desired_of(&b, &stored(&a), &Scope::default()).unwrap().entities.iter()
                 .map(|entity| (entity.kind, entity.id.clone())).collect();
             prop_assert_eq!(present, wanted);
         }

@@ -736,7 +736,7 @@ kong.yml:5:3: unknown field `hots` in a service
     did you mean `host`?
 kong.yml:6:9: `port` is an integer, this is a string
     write it without quotes
-kong.yml:8:12: unknown field `protocol` in a route
+kong.yml:8:13: unknown field `protocol` in a route
     did you mean `protocols`?
 kong.yml:9:1: unknown kind `servces`
     did you mean `services`?

@@ -97,7 +97,9 @@ pub(crate) fn suggestion<'a>(
     known
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(score, _)| *score > 0.8)
+        .filter(|(score, candidate)| {
+            *score > 0.8 || strsim::damerau_levenshtein(word, candidate) == 1
+        })
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }

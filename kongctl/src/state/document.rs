@@ -154,7 +154,7 @@ impl<'a> Writer<'a> {
                 out.insert(name, value);
             }
         }
-        for name in record.fields.keys() {
+        for name in record.fields.keys().filter(|name| *name != "tags") {
             if let Some(value) = body.shift_remove(name) {
                 out.insert(name.clone(), value);
             }
@@ -266,7 +266,7 @@ fn prune_value(field: &Field, value: &mut Value, all_fields: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resolve::tests::desired_of;
+    use super::super::resolve::tests::{desired_of, stored};
     use super::*;
     use crate::output::yaml;
     use crate::plan::diff::diff;
@@ -275,8 +275,8 @@ mod tests {
 _format_version: \"3.0\"
 services:
 - name: llm
-  host: h
   retries: 9
+  host: h
   tags:
   - a
   - b

@@ -386,6 +386,17 @@ pub(crate) mod tests {
             .map_err(|error| error.to_string())
     }
 
+    /// What a node has after a file was synced: its entities with their defaults.
+    pub(crate) fn stored(text: &str) -> Inventory {
+        let desired = desired_of(text, &Inventory::default(), &Scope::default()).unwrap();
+        let mut inventory = Inventory::new(desired.entities.iter().cloned().map(|mut entity| {
+            entity.kind.record().fill(&mut entity.body);
+            entity
+        }));
+        inventory.name_all();
+        inventory
+    }
+
     fn on_empty(text: &str) -> Result<Desired, String> {
         desired_of(text, &Inventory::default(), &Scope::default())
     }
@@ -397,7 +408,7 @@ pub(crate) mod tests {
                 .unwrap_err();
         assert_eq!(
             error,
-            "kong.yml:2:36: there is no service `lm`\n    did you mean `llm`?"
+            "kong.yml:2:37: there is no service `lm`\n    did you mean `llm`?"
         );
     }
 
