@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use stories::chat::{Credential, question};
 use stories::issuer::{Issuer, forge};
-use stories::world::World;
+use stories::world::{KEYS, World};
 
 pub(crate) async fn tokens_that_are_absent_forged_or_expired_are_refused(
     world: &mut World,
@@ -11,26 +11,26 @@ pub(crate) async fn tokens_that_are_absent_forged_or_expired_are_refused(
     let honest = world.issuer.mint(&world.kongctl, "acme", "free").await?;
     let stranger = Issuer::generate(&world.directory().join("stranger.pem"))?;
     let cases = [
-        ("absent", Credential::None, None),
+        ("absent", Credential::None, false),
         (
             "another tenant written in",
             Credential::Token(forge(&honest, |claims| claims["tenant"] = "globex".into())?),
-            Some(()),
+            true,
         ),
         (
             "signed by a stranger",
             Credential::Token(stranger.sign(&Issuer::claims("acme", 3600))?),
-            Some(()),
+            true,
         ),
         (
             "expired",
             Credential::Token(world.issuer.sign(&Issuer::claims("acme", -3600))?),
-            Some(()),
+            true,
         ),
         (
             "no token at all",
             Credential::Token("not.a.token".to_owned()),
-            Some(()),
+            true,
         ),
     ];
     for (case, credential, is_invalid) in cases {
@@ -51,7 +51,7 @@ pub(crate) async fn tokens_that_are_absent_forged_or_expired_are_refused(
         );
         let says_invalid = challenge.contains(r#"error="invalid_token""#);
         ensure!(
-            says_invalid == is_invalid.is_some(),
+            says_invalid == is_invalid,
             "{case}: the challenge is {challenge:?}"
         );
     }
@@ -102,6 +102,20 @@ pub(crate) async fn credentials_do_not_reach_the_provider(world: &mut World) -> 
     ensure!(
         seen["headers"].get("authorization").is_none(),
         "the provider got the token"
+    );
+
+    let (_, key) = KEYS[1];
+    let consumer = world
+        .caller("/keyed/v1", Credential::Key(key.to_owned()))?
+        .with_header("x-story", "discreet-key");
+    consumer.chat(&question("Nor this.", 4)).await?;
+    let seen = world
+        .provider
+        .record_with_header("x-story", "discreet-key")
+        .await?;
+    ensure!(
+        seen["headers"].get("apikey").is_none(),
+        "the provider got the key"
     );
     Ok(())
 }

@@ -147,7 +147,7 @@ fn tell(runtime: &Runtime, slot: &Slot, target: Target, story: &Story) -> Result
         };
         (story.tell)(world)
             .await
-            .map_err(|error| format!("{error:?}\n{}", world.last_words()).into())
+            .map_err(|error| format!("{error:#}\n{}", world.last_words()).into())
     })
 }
 

@@ -56,7 +56,7 @@ async fn tell(arguments: &Arguments) -> Result<bool> {
         () = &mut stopped => return Ok(false),
     };
     let told = tokio::select! {
-        told = configure_and_tell(&world) => told,
+        told = configure_and_tell(&world, arguments.exit) => told,
         () = &mut stopped => Ok(false),
     };
     if let (Ok(_), false) = (&told, arguments.exit) {
@@ -70,7 +70,7 @@ async fn tell(arguments: &Arguments) -> Result<bool> {
     told
 }
 
-async fn configure_and_tell(world: &World) -> Result<bool> {
+async fn configure_and_tell(world: &World, ends: bool) -> Result<bool> {
     world
         .configure(&repository().join("kong").join("kong.yml"), "/v1/models")
         .await?;
@@ -89,7 +89,9 @@ async fn configure_and_tell(world: &World) -> Result<bool> {
     if unexpected.is_empty() {
         say("  ✓ All went as it should.")?;
     }
-    say(&story.epilogue())?;
+    if !ends {
+        say(&story.epilogue())?;
+    }
     Ok(unexpected.is_empty())
 }
 
