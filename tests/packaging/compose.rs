@@ -1,0 +1,134 @@
+//! `docker-compose.yml`, and what it builds from.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value};
+use stories::repository;
+
+use crate::document::{at, text, yaml};
+use crate::kong_conf::DIRECTORY;
+
+fn services() -> Result<Map<String, Value>> {
+    Ok(at(&yaml("docker-compose.yml")?, "/services")?
+        .as_object()
+        .context("services is no map")?
+        .clone())
+}
+
+fn strings<'a>(service: &'a Value, key: &str) -> Vec<&'a str> {
+    service[key]
+        .as_array()
+        .map(|list| list.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default()
+}
+
+pub(crate) fn publishes_on_loopback_only() -> Result<()> {
+    let mut published = 0;
+    for (name, service) in services()? {
+        for port in strings(&service, "ports") {
+            ensure!(port.starts_with("127.0.0.1:"), "{name} publishes {port}");
+            published += 1;
+        }
+    }
+    ensure!(published > 0, "nothing is published at all");
+    Ok(())
+}
+
+pub(crate) fn pins_every_image() -> Result<()> {
+    for (name, service) in services()? {
+        let image = service["image"]
+            .as_str()
+            .with_context(|| format!("{name} names no image"))?;
+        let (_, tag) = image
+            .rsplit_once(':')
+            .with_context(|| format!("{name}: {image} has no tag"))?;
+        ensure!(
+            tag.starts_with(|first: char| first.is_ascii_digit()) && tag.contains('.'),
+            "{name}: {image} does not say which version"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn shares_the_socket_directory() -> Result<()> {
+    let services = services()?;
+    for name in ["kong", "migrations", "plugin-server"] {
+        let volumes = strings(&services[name], "volumes");
+        ensure!(
+            volumes.contains(&format!("llm-plugins:{DIRECTORY}").as_str()),
+            "{name} mounts {volumes:?}"
+        );
+    }
+    let kong = strings(&services["kong"], "volumes");
+    ensure!(
+        kong.contains(&"./kong/kong.conf:/etc/kong/kong.conf:ro"),
+        "kong reads no kong.conf"
+    );
+    Ok(())
+}
+
+/// Every `${{ env "NAME" }}` of `kong/kong.yml` is handed to the container that resolves it.
+pub(crate) fn sets_every_variable() -> Result<()> {
+    let file = text("kong/kong.yml")?;
+    let names: Vec<&str> = file
+        .split("${{ env \"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    ensure!(
+        !names.is_empty(),
+        "kong.yml reads nothing from the environment"
+    );
+    let services = services()?;
+    let given = services["configure"]["environment"]
+        .as_object()
+        .context("configure has no environment")?;
+    for name in names {
+        ensure!(given.contains_key(name), "configure is not given {name}");
+    }
+    Ok(())
+}
+
+pub(crate) fn builds_targets_that_exist() -> Result<()> {
+    let mut built = 0;
+    for (name, service) in services()? {
+        let Some(build) = service["build"].as_object() else {
+            continue;
+        };
+        let file = build["dockerfile"].as_str().context("no dockerfile")?;
+        let target = build["target"].as_str().context("no target")?;
+        ensure!(
+            text(file)?
+                .lines()
+                .any(|line| line.starts_with("FROM ") && line.ends_with(&format!(" AS {target}"))),
+            "{name} builds {target}, which {file} lacks"
+        );
+        built += 1;
+    }
+    ensure!(built > 0, "nothing is built at all");
+    Ok(())
+}
+
+pub(crate) fn tool() -> Result<(), String> {
+    match Command::new("docker").args(["compose", "version"]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        _ => Err("no `docker compose` on this machine".into()),
+    }
+}
+
+pub(crate) fn the_tool_accepts_it() -> Result<()> {
+    let output = Command::new("docker")
+        .args(["compose", "config", "--quiet"])
+        .current_dir(repository())
+        .env("LLM_JWT_PUBLIC_KEY", "a key")
+        .env("NIGHTLY_REPORT_KEY", "a key")
+        .env("SUPPORT_BOT_KEY", "a key")
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

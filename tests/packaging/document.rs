@@ -1,0 +1,29 @@
+//! Files of the repository, read as data.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use stories::repository;
+
+/// The text of a file, by its path from the repository's root.
+pub(crate) fn text(path: &str) -> Result<String> {
+    std::fs::read_to_string(repository().join(path)).with_context(|| format!("reading {path}"))
+}
+
+/// A YAML file as JSON.
+pub(crate) fn yaml(path: &str) -> Result<Value> {
+    serde_saphyr::from_str(&text(path)?).with_context(|| format!("parsing {path}"))
+}
+
+/// The value at a JSON pointer, or an error that names it.
+pub(crate) fn at<'a>(document: &'a Value, pointer: &str) -> Result<&'a Value> {
+    document
+        .pointer(pointer)
+        .with_context(|| format!("nothing at {pointer}"))
+}
+
+/// The string at a JSON pointer.
+pub(crate) fn text_at<'a>(document: &'a Value, pointer: &str) -> Result<&'a str> {
+    at(document, pointer)?
+        .as_str()
+        .with_context(|| format!("{pointer} is no string"))
+}

@@ -1,0 +1,97 @@
+//! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers.
+//!
+//! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `helm` with the chart's path in
+//! `KONG_CHART`), the real tool looks too; where it has not, that check is named as skipped.
+
+mod compose;
+mod document;
+mod helm;
+mod kong_conf;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: &[Check] = &[
+    (
+        "kong_conf_names_every_plugin_and_its_description",
+        kong_conf::names_every_plugin,
+    ),
+    (
+        "kong_conf_never_lets_kong_spawn_the_server",
+        kong_conf::never_spawns,
+    ),
+    (
+        "compose_publishes_on_loopback_only",
+        compose::publishes_on_loopback_only,
+    ),
+    ("compose_pins_every_image", compose::pins_every_image),
+    (
+        "compose_shares_one_directory_with_the_socket",
+        compose::shares_the_socket_directory,
+    ),
+    (
+        "compose_sets_every_variable_of_kong_yml",
+        compose::sets_every_variable,
+    ),
+    (
+        "compose_builds_targets_that_exist",
+        compose::builds_targets_that_exist,
+    ),
+    (
+        "helm_sidecar_says_the_same_as_kong_conf",
+        helm::sidecar_agrees_with_kong_conf,
+    ),
+    ("helm_sidecar_is_hardened", helm::sidecar_is_hardened),
+    (
+        "helm_lists_live_in_one_layer_each",
+        helm::lists_live_in_one_layer,
+    ),
+    (
+        "helm_layers_avoid_the_chart_s_silent_traps",
+        helm::avoids_silent_traps,
+    ),
+];
+
+/// A check that needs a tool; `Err` says why it cannot be made here.
+type Tool = (&'static str, fn() -> Result<(), String>, fn() -> Result<()>);
+
+const TOOLS: &[Tool] = &[
+    (
+        "docker_compose_accepts_the_file",
+        compose::tool,
+        compose::the_tool_accepts_it,
+    ),
+    (
+        "helm_renders_every_combination",
+        helm::tool,
+        helm::the_tool_renders_it,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    for &(name, check) in CHECKS {
+        trials.push(Trial::test(name, move || told(check())));
+    }
+    for &(name, present, check) in TOOLS {
+        trials.push(match present() {
+            Ok(()) => Trial::test(name, move || told(check())),
+            Err(reason) => {
+                eprintln!("SKIPPED {name}: {reason}");
+                Trial::test(name, || Err(Failed::from("skipped on this machine")))
+                    .with_kind(format!("skipped: {reason}"))
+                    .with_ignored_flag(true)
+            }
+        });
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn told(result: Result<()>) -> Result<(), Failed> {
+    result.map_err(|error| format!("{error:#}").into())
+}
