@@ -8,6 +8,8 @@ const FILE: &str = "pluginsocket.proto";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={DIRECTORY}/{FILE}");
     let descriptors = protox::compile([FILE], [DIRECTORY])?;
-    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -79,7 +79,11 @@ impl From<Flags> for Config {
             declarative_config: flags.declarative_config,
             workers: flags.nginx_worker_processes.into(),
             plugins: flags.plugins,
-            plugin_servers: flags.pluginserver.into_iter().map(|server| server.0).collect(),
+            plugin_servers: flags
+                .pluginserver
+                .into_iter()
+                .map(|server| server.0)
+                .collect(),
             client_body_buffer_size: flags.nginx_http_client_body_buffer_size,
             allow_debug_header: flags.allow_debug_header,
             ..Self::default()
@@ -89,10 +93,18 @@ impl From<Flags> for Config {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let flags = Flags::parse();
-    let standin = Standin::start(flags.into()).await.context("the stand-in did not start")?;
-    println!("proxy on http://{}, Admin API on http://{}", standin.proxy_addr(), standin.admin_addr());
+    let standin = Standin::start(flags.into())
+        .await
+        .context("the stand-in did not start")?;
+    println!(
+        "proxy on http://{}, Admin API on http://{}",
+        standin.proxy_addr(),
+        standin.admin_addr()
+    );
     tokio::signal::ctrl_c().await?;
     standin.shutdown().await;
     Ok(())

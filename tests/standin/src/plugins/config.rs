@@ -49,7 +49,12 @@ pub(super) enum Handler {
 
 impl Catalog {
     pub(crate) fn new(dumps: &[PluginDump]) -> Self {
-        Self(dumps.iter().map(|dump| (dump.name.clone(), Arc::new(dump.clone()))).collect())
+        Self(
+            dumps
+                .iter()
+                .map(|dump| (dump.name.clone(), Arc::new(dump.clone())))
+                .collect(),
+        )
     }
 }
 
@@ -75,7 +80,11 @@ impl PluginConfig {
         Self {
             id: text("id").unwrap_or_default(),
             priority,
-            scope: Scope { route: reference("route"), service: reference("service"), consumer: reference("consumer") },
+            scope: Scope {
+                route: reference("route"),
+                service: reference("service"),
+                consumer: reference("consumer"),
+            },
             handler: handler.unwrap_or(Handler::Absent),
             config,
             instance_name: text("instance_name"),
@@ -93,7 +102,8 @@ impl PluginConfig {
 
     /// Whether its plugin server wants to hear of the phase.
     pub(super) fn handles(&self, phase: Phase) -> bool {
-        self.dump().is_some_and(|dump| dump.phases.iter().any(|name| name == phase.name()))
+        self.dump()
+            .is_some_and(|dump| dump.phases.iter().any(|name| name == phase.name()))
     }
 
     /// Whether it has Lua for the phase.
@@ -104,7 +114,11 @@ impl PluginConfig {
     /// Its chunks of Lua for the phase.
     pub(super) fn functions(&self, phase: Phase) -> Vec<&str> {
         let chunks = self.config.get(phase.name()).and_then(Value::as_array);
-        chunks.into_iter().flatten().filter_map(Value::as_str).collect()
+        chunks
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
     }
 }
 
@@ -113,14 +127,27 @@ impl Scope {
         *self == Self::default()
     }
 
-    pub(super) fn covers(&self, route: Option<&str>, service: Option<&str>, consumer: Option<&str>) -> bool {
-        let covers = |bound: &Option<String>, here: Option<&str>| bound.as_deref().is_none_or(|bound| Some(bound) == here);
-        covers(&self.route, route) && covers(&self.service, service) && covers(&self.consumer, consumer)
+    pub(super) fn covers(
+        &self,
+        route: Option<&str>,
+        service: Option<&str>,
+        consumer: Option<&str>,
+    ) -> bool {
+        let covers = |bound: &Option<String>, here: Option<&str>| {
+            bound.as_deref().is_none_or(|bound| Some(bound) == here)
+        };
+        covers(&self.route, route)
+            && covers(&self.service, service)
+            && covers(&self.consumer, consumer)
     }
 
     /// Grows with how specific the scope is.
     pub(super) fn rank(&self) -> u8 {
-        match (self.route.is_some(), self.service.is_some(), self.consumer.is_some()) {
+        match (
+            self.route.is_some(),
+            self.service.is_some(),
+            self.consumer.is_some(),
+        ) {
             (true, true, true) => 7,
             (true, false, true) => 6,
             (false, true, true) => 5,
@@ -134,18 +161,25 @@ impl Scope {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(config: &Map<String, Value>) -> Option<T> {
-    T::deserialize(Value::Object(config.clone())).inspect_err(|error| tracing::error!(%error, "a plugin is not understood")).ok()
+    T::deserialize(Value::Object(config.clone()))
+        .inspect_err(|error| tracing::error!(%error, "a plugin is not understood"))
+        .ok()
 }
 
 /// Kong hands plugins no nulls, at any depth, and whole numbers without a fraction.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
-            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name, without_nulls(value))).collect(),
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name, without_nulls(value)))
+                .collect(),
         ),
         Value::Array(items) => items.into_iter().map(without_nulls).collect(),
         Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => Value::from(float as i64),
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+                Value::from(float as i64)
+            }
             _ => Value::Number(number),
         },
         other => other,
@@ -161,14 +195,22 @@ mod tests {
     #[test]
     fn a_configuration_reaches_plugins_without_nulls_and_fractions() {
         let config = json!({"a": null, "b": 3.0, "c": {"d": null, "e": []}, "f": 1.5});
-        assert_eq!(without_nulls(config), json!({"b": 3, "c": {"e": []}, "f": 1.5}));
+        assert_eq!(
+            without_nulls(config),
+            json!({"b": 3, "c": {"e": []}, "f": 1.5})
+        );
     }
 
     #[test]
     fn a_narrower_scope_ranks_higher() {
         let scope = |route: bool, service: bool, consumer: bool| {
             let some = |is: bool| is.then(|| "x".to_owned());
-            Scope { route: some(route), service: some(service), consumer: some(consumer) }.rank()
+            Scope {
+                route: some(route),
+                service: some(service),
+                consumer: some(consumer),
+            }
+            .rank()
         };
         let ranks = [
             scope(true, true, true),

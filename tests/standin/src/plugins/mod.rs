@@ -17,8 +17,8 @@ mod request_termination;
 
 use std::sync::Arc;
 
-pub(crate) use config::{Catalog, PluginConfig};
 use config::Handler;
+pub(crate) use config::{Catalog, PluginConfig};
 pub use dump::{DumpError, PluginDump};
 use pdk::Phase;
 
@@ -44,7 +44,9 @@ pub(crate) async fn access(exchange: &Arc<Exchange>) {
             continue;
         }
         name = Some(&plugin.name);
-        let Some(applying) = most_specific(exchange, &plugin.name) else { continue };
+        let Some(applying) = most_specific(exchange, &plugin.name) else {
+            continue;
+        };
         let exited = {
             let mut state = exchange.state();
             state.collected.push(applying.clone());
@@ -58,7 +60,11 @@ pub(crate) async fn access(exchange: &Arc<Exchange>) {
 
 /// Whether a collected plugin wants the whole answer before the client sees any of it.
 pub(crate) fn wants_response(exchange: &Exchange) -> bool {
-    exchange.state().collected.iter().any(|plugin| plugin.handles(Phase::Response))
+    exchange
+        .state()
+        .collected
+        .iter()
+        .any(|plugin| plugin.handles(Phase::Response))
 }
 
 /// Runs `response`, on a buffered answer.
@@ -75,8 +81,15 @@ pub(crate) async fn response(exchange: &Arc<Exchange>) {
 /// Runs `header_filter`. Errors are logged; the answer goes on.
 pub(crate) fn header_filter(exchange: &Arc<Exchange>) {
     exchange.enter(Phase::HeaderFilter);
-    for plugin in later(exchange).iter().filter(|plugin| plugin.has_functions(Phase::HeaderFilter)) {
-        if let Err(error) = exchange.worker.lua.run(exchange, plugin, Phase::HeaderFilter) {
+    for plugin in later(exchange)
+        .iter()
+        .filter(|plugin| plugin.has_functions(Phase::HeaderFilter))
+    {
+        if let Err(error) = exchange
+            .worker
+            .lua
+            .run(exchange, plugin, Phase::HeaderFilter)
+        {
             tracing::error!(plugin = plugin.name, %error, "header_filter failed");
         }
     }
@@ -84,20 +97,29 @@ pub(crate) fn header_filter(exchange: &Arc<Exchange>) {
 
 /// The plugins with a `body_filter`, in order.
 pub(crate) fn body_filters(exchange: &Exchange) -> Vec<Arc<PluginConfig>> {
-    later(exchange).into_iter().filter(|plugin| plugin.has_functions(Phase::BodyFilter)).collect()
+    later(exchange)
+        .into_iter()
+        .filter(|plugin| plugin.has_functions(Phase::BodyFilter))
+        .collect()
 }
 
 /// Runs `log`: Lua at once, external plugins in the background.
 pub(crate) fn log(exchange: &Arc<Exchange>) {
     let plugins = later(exchange);
     exchange.enter(Phase::Log);
-    for plugin in plugins.iter().filter(|plugin| plugin.has_functions(Phase::Log)) {
+    for plugin in plugins
+        .iter()
+        .filter(|plugin| plugin.has_functions(Phase::Log))
+    {
         if let Err(error) = exchange.worker.lua.run(exchange, plugin, Phase::Log) {
             tracing::error!(plugin = plugin.name, %error, "log failed");
         }
     }
     exchange.enter(Phase::LogTimer);
-    for plugin in plugins.into_iter().filter(|plugin| plugin.handles(Phase::LogTimer)) {
+    for plugin in plugins
+        .into_iter()
+        .filter(|plugin| plugin.handles(Phase::LogTimer))
+    {
         let exchange = exchange.clone();
         tokio::spawn(async move {
             if let Err(error) = external::handle_event(&exchange, &plugin, Phase::LogTimer).await {
@@ -118,31 +140,51 @@ fn later(exchange: &Exchange) -> Vec<Arc<PluginConfig>> {
 }
 
 fn global(exchange: &Exchange) -> impl Iterator<Item = Arc<PluginConfig>> {
-    exchange.compiled.plugins.iter().filter(|plugin| plugin.scope.is_global()).cloned()
+    exchange
+        .compiled
+        .plugins
+        .iter()
+        .filter(|plugin| plugin.scope.is_global())
+        .cloned()
 }
 
 fn most_specific(exchange: &Exchange, name: &str) -> Option<Arc<PluginConfig>> {
     let state = exchange.state();
     let matched = state.matched.as_ref();
     let route = matched.map(|matched| matched.route.id.as_str());
-    let service = matched.and_then(|matched| matched.service.as_ref()).map(|service| service.id.as_str());
+    let service = matched
+        .and_then(|matched| matched.service.as_ref())
+        .map(|service| service.id.as_str());
     let consumer = state.consumer.as_ref().map(|consumer| consumer.id.as_str());
-    let named = exchange.compiled.plugins.iter().filter(|plugin| plugin.name == name);
+    let named = exchange
+        .compiled
+        .plugins
+        .iter()
+        .filter(|plugin| plugin.name == name);
     let applying = named.filter(|plugin| plugin.scope.covers(route, service, consumer));
     applying.max_by_key(|plugin| plugin.scope.rank()).cloned()
 }
 
 async fn run(exchange: &Arc<Exchange>, plugin: &Arc<PluginConfig>, phase: Phase) {
     let outcome = match &plugin.handler {
-        Handler::KeyAuth(config) if phase == Phase::Access => key_auth::access(exchange, config).map_err(|throw| throw.0),
+        Handler::KeyAuth(config) if phase == Phase::Access => {
+            key_auth::access(exchange, config).map_err(|throw| throw.0)
+        }
         Handler::RequestTermination(config) if phase == Phase::Access => {
             request_termination::access(exchange, config).map_err(|throw| throw.0)
         }
-        Handler::Functions if plugin.has_functions(phase) => exchange.worker.lua.run(exchange, plugin, phase),
-        Handler::External(_) if plugin.handles(phase) => {
-            external::handle_event(exchange, plugin, phase).await.map_err(|throw| throw.0)
+        Handler::Functions if plugin.has_functions(phase) => {
+            exchange.worker.lua.run(exchange, plugin, phase)
         }
-        Handler::Absent => Err(format!("the stand-in does not have the plugin `{}`; a real Kong has it", plugin.name)),
+        Handler::External(_) if plugin.handles(phase) => {
+            external::handle_event(exchange, plugin, phase)
+                .await
+                .map_err(|throw| throw.0)
+        }
+        Handler::Absent => Err(format!(
+            "the stand-in does not have the plugin `{}`; a real Kong has it",
+            plugin.name
+        )),
         _ => Ok(()),
     };
     if let Err(error) = outcome {

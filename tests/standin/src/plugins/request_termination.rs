@@ -35,12 +35,26 @@ pub(super) fn access(exchange: &Exchange, config: &RequestTermination) -> Result
         }
     }
     if config.echo {
-        return Err(Throw::new("the stand-in does not have `echo` of request-termination; a real Kong has it"));
+        return Err(Throw::new(
+            "the stand-in does not have `echo` of request-termination; a real Kong has it",
+        ));
     }
     if let Some(body) = &config.body {
-        let content_type = config.content_type.iter().map(|value| value.clone().into_bytes()).collect::<Vec<_>>();
-        let headers = if content_type.is_empty() { vec![] } else { vec![(b"Content-Type".to_vec(), content_type)] };
-        return exchange.exit(config.status_code, ExitBody::Raw(body.clone().into()), &headers);
+        let content_type = config
+            .content_type
+            .iter()
+            .map(|value| value.clone().into_bytes())
+            .collect::<Vec<_>>();
+        let headers = if content_type.is_empty() {
+            vec![]
+        } else {
+            vec![(b"Content-Type".to_vec(), content_type)]
+        };
+        return exchange.exit(
+            config.status_code,
+            ExitBody::Raw(body.clone().into()),
+            &headers,
+        );
     }
     let usual = match config.status_code {
         401 => Some("Unauthorized"),
@@ -52,6 +66,8 @@ pub(super) fn access(exchange: &Exchange, config: &RequestTermination) -> Result
         _ => None,
     };
     let message = config.message.as_deref().or(usual);
-    let body = message.map_or(ExitBody::None, |message| ExitBody::Json(json!({"message": message})));
+    let body = message.map_or(ExitBody::None, |message| {
+        ExitBody::Json(json!({"message": message}))
+    });
     exchange.exit(config.status_code, body, &[])
 }

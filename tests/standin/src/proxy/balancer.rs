@@ -57,14 +57,29 @@ impl Balancer {
         let candidates = targets.iter().filter_map(|target| {
             let (host, port) = split_port(target.get("target")?.as_str()?);
             let weight = target.get("weight").and_then(Value::as_i64).unwrap_or(100);
-            Some(Candidate { host: host.to_owned(), port: port.unwrap_or(8000), weight, credit: 0, refused: 0 })
+            Some(Candidate {
+                host: host.to_owned(),
+                port: port.unwrap_or(8000),
+                weight,
+                credit: 0,
+                refused: 0,
+            })
         });
-        let state = Mutex::new(candidates.filter(|candidate| candidate.weight > 0).collect());
+        let state = Mutex::new(
+            candidates
+                .filter(|candidate| candidate.weight > 0)
+                .collect(),
+        );
         let tcp_failures = upstream
             .get("healthchecks")
             .and_then(|checks| checks["passive"]["unhealthy"]["tcp_failures"].as_u64())
             .unwrap_or(0);
-        Self { upstream: upstream.clone(), targets, tcp_failures, state }
+        Self {
+            upstream: upstream.clone(),
+            targets,
+            tcp_failures,
+            state,
+        }
     }
 
     /// Whether it was made from these entities; then its state is worth keeping.
@@ -89,20 +104,37 @@ impl Balancer {
 
     /// Chooses a target that was not tried yet, if there is one left.
     pub(crate) fn choose(&self, hashed: Option<&[u8]>, tried: &[usize]) -> Result<Peer, NoPeer> {
-        let algorithm = self.upstream.get("algorithm").and_then(Value::as_str).unwrap_or("round-robin");
+        let algorithm = self
+            .upstream
+            .get("algorithm")
+            .and_then(Value::as_str)
+            .unwrap_or("round-robin");
         let mut candidates = self.state.lock();
-        let healthy = |candidate: &Candidate| self.tcp_failures == 0 || candidate.refused < self.tcp_failures;
-        let mut open: Vec<usize> = (0..candidates.len()).filter(|&place| healthy(&candidates[place])).collect();
+        let healthy =
+            |candidate: &Candidate| self.tcp_failures == 0 || candidate.refused < self.tcp_failures;
+        let mut open: Vec<usize> = (0..candidates.len())
+            .filter(|&place| healthy(&candidates[place]))
+            .collect();
         if open.iter().any(|place| !tried.contains(place)) {
             open.retain(|place| !tried.contains(place));
         }
         let place = match (algorithm, hashed) {
-            ("round-robin", _) | ("consistent-hashing", None) => next_by_weight(&mut candidates, &open),
+            ("round-robin", _) | ("consistent-hashing", None) => {
+                next_by_weight(&mut candidates, &open)
+            }
             ("consistent-hashing", Some(value)) => highest_score(&candidates, &open, value),
-            (other, _) => return Err(NoPeer::Unsupported(format!("the balancing algorithm `{other}`"))),
+            (other, _) => {
+                return Err(NoPeer::Unsupported(format!(
+                    "the balancing algorithm `{other}`"
+                )));
+            }
         };
         let place = place.ok_or(NoPeer::Exhausted)?;
-        Ok(Peer { place, host: candidates[place].host.clone(), port: candidates[place].port })
+        Ok(Peer {
+            place,
+            host: candidates[place].host.clone(),
+            port: candidates[place].port,
+        })
     }
 
     /// Notes whether a connection to a target was refused.
@@ -119,7 +151,11 @@ fn next_by_weight(candidates: &mut [Candidate], open: &[usize]) -> Option<usize>
         candidates[place].credit += candidates[place].weight;
     }
     // Of equals the first.
-    let richest = open.iter().copied().rev().max_by_key(|&place| candidates[place].credit)?;
+    let richest = open
+        .iter()
+        .copied()
+        .rev()
+        .max_by_key(|&place| candidates[place].credit)?;
     candidates[richest].credit -= sum;
     Some(richest)
 }
@@ -132,7 +168,9 @@ fn highest_score(candidates: &[Candidate], open: &[usize], value: &[u8]) -> Opti
         let uniform = (hasher.finish() as f64 + 1.0) / (u64::MAX as f64 + 2.0);
         candidate.weight as f64 / -uniform.ln()
     };
-    open.iter().copied().max_by(|&one, &other| score(one).total_cmp(&score(other)))
+    open.iter()
+        .copied()
+        .max_by(|&one, &other| score(one).total_cmp(&score(other)))
 }
 
 #[cfg(test)]
@@ -144,25 +182,37 @@ mod tests {
     use super::*;
 
     fn entity(value: Value) -> Entity {
-        let Value::Object(map) = value else { panic!("an object") };
+        let Value::Object(map) = value else {
+            panic!("an object")
+        };
         Arc::new(map)
     }
 
     fn balancer(upstream: Value, weights: &[(&str, i64)]) -> Balancer {
-        let targets = weights.iter().map(|(target, weight)| entity(json!({"target": target, "weight": weight})));
+        let targets = weights
+            .iter()
+            .map(|(target, weight)| entity(json!({"target": target, "weight": weight})));
         Balancer::new(&entity(upstream), targets.collect())
     }
 
     #[test]
     fn round_robin_follows_the_weights() {
         let balancer = balancer(json!({}), &[("a:1", 3), ("b:2", 1), ("c:3", 0)]);
-        let hosts: String = (0..8).map(|_| balancer.choose(None, &[]).unwrap().host).collect();
-        assert_eq!((hosts.matches('a').count(), hosts.matches('b').count()), (6, 2));
+        let hosts: String = (0..8)
+            .map(|_| balancer.choose(None, &[]).unwrap().host)
+            .collect();
+        assert_eq!(
+            (hosts.matches('a').count(), hosts.matches('b').count()),
+            (6, 2)
+        );
     }
 
     #[test]
     fn a_hashed_value_keeps_its_target_until_that_was_tried() {
-        let balancer = balancer(json!({"algorithm": "consistent-hashing"}), &[("a:1", 100), ("b:2", 100)]);
+        let balancer = balancer(
+            json!({"algorithm": "consistent-hashing"}),
+            &[("a:1", 100), ("b:2", 100)],
+        );
         let first = balancer.choose(Some(b"u1"), &[]).unwrap();
         assert!((0..5).all(|_| balancer.choose(Some(b"u1"), &[]).unwrap() == first));
         assert_ne!(balancer.choose(Some(b"u1"), &[first.place]).unwrap(), first);
@@ -179,8 +229,17 @@ mod tests {
 
     #[test]
     fn no_targets_are_an_error_and_unknown_algorithms_are_named() {
-        assert_eq!(balancer(json!({}), &[]).choose(None, &[]), Err(NoPeer::Exhausted));
+        assert_eq!(
+            balancer(json!({}), &[]).choose(None, &[]),
+            Err(NoPeer::Exhausted)
+        );
         let latency = balancer(json!({"algorithm": "latency"}), &[("a:1", 1)]);
-        assert!(latency.choose(None, &[]).unwrap_err().to_string().contains("`latency`"));
+        assert!(
+            latency
+                .choose(None, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("`latency`")
+        );
     }
 }

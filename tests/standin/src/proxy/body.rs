@@ -52,7 +52,10 @@ pub(super) struct LogAtEnd {
 
 impl LogAtEnd {
     pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
-        Self { exchange: exchange.clone(), armed: true }
+        Self {
+            exchange: exchange.clone(),
+            armed: true,
+        }
     }
 
     /// Somebody else will run the log phase.
@@ -95,11 +98,20 @@ struct Filtering {
 /// The body for the client.
 pub(super) fn client_body(exchange: &Arc<Exchange>, source: Source) -> ClientBody {
     let filters = plugins::body_filters(exchange);
-    let may_hold =
-        exchange.state().matched.as_ref().is_some_and(|matched| matched.route.buffers_response());
+    let may_hold = exchange
+        .state()
+        .matched
+        .as_ref()
+        .is_some_and(|matched| matched.route.buffers_response());
     exchange.enter(Phase::BodyFilter);
-    let filtering =
-        Filtering { source, filters, may_hold, held: None, ended: false, log: LogAtEnd::new(exchange) };
+    let filtering = Filtering {
+        source,
+        filters,
+        may_hold,
+        held: None,
+        ended: false,
+        log: LogAtEnd::new(exchange),
+    };
     let frames = stream::unfold(filtering, |mut filtering| async move {
         let piece = filtering.next().await?;
         Some((piece.map(Frame::data), filtering))
@@ -138,7 +150,11 @@ impl Filtering {
     async fn read(&mut self) -> Result<Option<Bytes>, Error> {
         let (incoming, limit) = match &mut self.source {
             Source::Whole(whole) => return Ok(whole.take()),
-            Source::Upstream { incoming, read_timeout, .. } => (incoming, *read_timeout),
+            Source::Upstream {
+                incoming,
+                read_timeout,
+                ..
+            } => (incoming, *read_timeout),
         };
         loop {
             match timeout(limit, incoming.frame()).await? {
@@ -163,7 +179,11 @@ impl Filtering {
         let exchange = &self.log.exchange;
         let mut assigned = false;
         for plugin in &self.filters {
-            match exchange.worker.lua.filter(exchange, plugin, piece.clone(), last) {
+            match exchange
+                .worker
+                .lua
+                .filter(exchange, plugin, piece.clone(), last)
+            {
                 Ok(filtered) => {
                     piece = filtered.chunk;
                     assigned |= filtered.assigned;

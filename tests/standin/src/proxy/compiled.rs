@@ -31,25 +31,38 @@ impl Compiled {
             .filter_map(|entity| readable(Service::read(entity), entity))
             .map(|service| (service.id.clone(), Arc::new(service)))
             .collect();
-        let routes = snapshot.all("routes").filter_map(|entity| readable(Route::read(entity), entity)).filter_map(|route| {
-            let service = match &route.service {
-                Some(reference) => Some(services.get(&reference.id)?.clone()),
-                None => None,
-            };
-            let enabled = service.as_ref().is_none_or(|service| service.enabled.unwrap_or(true));
-            enabled.then(|| (Arc::new(route), service))
-        });
+        let routes = snapshot
+            .all("routes")
+            .filter_map(|entity| readable(Route::read(entity), entity))
+            .filter_map(|route| {
+                let service = match &route.service {
+                    Some(reference) => Some(services.get(&reference.id)?.clone()),
+                    None => None,
+                };
+                let enabled = service
+                    .as_ref()
+                    .is_none_or(|service| service.enabled.unwrap_or(true));
+                enabled.then(|| (Arc::new(route), service))
+            });
         let text = |entity: &Entity, field: &str| entity.get(field)?.as_str().map(str::to_owned);
         let balancers = snapshot.all("upstreams").filter_map(|upstream| {
             let id = text(upstream, "id")?;
             let targets: Vec<Entity> = snapshot
                 .all("targets")
-                .filter(|target| target.get("upstream").is_some_and(|of| of["id"] == id.as_str()))
+                .filter(|target| {
+                    target
+                        .get("upstream")
+                        .is_some_and(|of| of["id"] == id.as_str())
+                })
                 .cloned()
                 .collect();
             let name = text(upstream, "name")?;
-            let kept = previous.and_then(|previous| previous.balancers.get(&name)).filter(|old| old.serves(upstream, &targets));
-            let balancer = kept.cloned().unwrap_or_else(|| Arc::new(Balancer::new(upstream, targets)));
+            let kept = previous
+                .and_then(|previous| previous.balancers.get(&name))
+                .filter(|old| old.serves(upstream, &targets));
+            let balancer = kept
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Balancer::new(upstream, targets)));
             Some((name, balancer))
         });
         let mut plugins: Vec<_> = snapshot
@@ -60,12 +73,18 @@ impl Compiled {
         plugins.sort_by(|one, other| (other.priority, &other.name).cmp(&(one.priority, &one.name)));
         Self {
             version: snapshot.version,
-            workspace: snapshot.all("workspaces").find_map(|workspace| text(workspace, "id")).unwrap_or_else(|| {
-                uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, b"default").to_string()
-            }),
+            workspace: snapshot
+                .all("workspaces")
+                .find_map(|workspace| text(workspace, "id"))
+                .unwrap_or_else(|| {
+                    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, b"default").to_string()
+                }),
             router: Router::new(routes),
             plugins,
-            consumers: snapshot.all("consumers").filter_map(|of| Some((text(of, "id")?, of.clone()))).collect(),
+            consumers: snapshot
+                .all("consumers")
+                .filter_map(|of| Some((text(of, "id")?, of.clone())))
+                .collect(),
             consumer_ids: snapshot
                 .all("consumers")
                 .filter_map(|consumer| Some((text(consumer, "username")?, text(consumer, "id")?)))
@@ -102,5 +121,8 @@ impl Compiled {
 }
 
 fn readable<T>(read: Result<T, serde_json::Error>, entity: &Entity) -> Option<T> {
-    read.inspect_err(|error| tracing::error!(id = ?entity.get("id"), %error, "an entity is left out")).ok()
+    read.inspect_err(
+        |error| tracing::error!(id = ?entity.get("id"), %error, "an entity is left out"),
+    )
+    .ok()
 }

@@ -79,7 +79,10 @@ pub(crate) struct Service {
 
 impl Route {
     pub(crate) fn read(entity: &Entity) -> Result<Self, serde_json::Error> {
-        Ok(Self { entity: entity.clone(), ..Self::deserialize(&Value::Object((**entity).clone()))? })
+        Ok(Self {
+            entity: entity.clone(),
+            ..Self::deserialize(&Value::Object((**entity).clone()))?
+        })
     }
 
     /// Whether the response may be held back (Kong's default).
@@ -95,6 +98,9 @@ impl Route {
 
 impl Service {
     pub(crate) fn read(entity: &Entity) -> Result<Self, serde_json::Error> {
-        Ok(Self { entity: entity.clone(), ..Self::deserialize(&Value::Object((**entity).clone()))? })
+        Ok(Self {
+            entity: entity.clone(),
+            ..Self::deserialize(&Value::Object((**entity).clone()))?
+        })
     }
 }

@@ -7,14 +7,21 @@ pub(crate) fn response_type(accept: Option<&str>) -> &'static str {
     let mut best = (JSON, -1.0);
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
-        let media_type = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        let media_type = match parts
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "application/json" | "application/*" | "*/*" => JSON,
             "text/html" => "text/html; charset=utf-8",
             "text/plain" | "text/*" => "text/plain; charset=utf-8",
             "application/xml" => "application/xml; charset=utf-8",
             _ => continue,
         };
-        let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=")?.parse().ok())
+            .unwrap_or(1.0);
         if quality > best.1 {
             best = (media_type, quality);
         }
@@ -23,7 +30,10 @@ pub(crate) fn response_type(accept: Option<&str>) -> &'static str {
 }
 
 /// The media type of an error that nginx finds (a bad upstream): plain text unless the client says what it accepts.
-pub(crate) fn upstream_error_type(accept: Option<&str>, content_type: Option<&str>) -> &'static str {
+pub(crate) fn upstream_error_type(
+    accept: Option<&str>,
+    content_type: Option<&str>,
+) -> &'static str {
     response_type(Some(accept.or(content_type).unwrap_or("text/plain")))
 }
 
@@ -41,7 +51,11 @@ pub(crate) fn error_template(media_type: &str, message: &str, request_id: &str) 
         ),
         _ => {
             let quoted = |text: &str| serde_json::Value::from(text).to_string();
-            format!("{{\n  \"message\":{},\n  \"request_id\":{}\n}}", quoted(message), quoted(request_id))
+            format!(
+                "{{\n  \"message\":{},\n  \"request_id\":{}\n}}",
+                quoted(message),
+                quoted(request_id)
+            )
         }
     }
 }
@@ -70,7 +84,11 @@ pub(crate) fn error_text(status: u16) -> String {
 /// nginx's own page for a status that Kong configured none for.
 pub(crate) fn html_page(status: u16) -> String {
     let code = http::StatusCode::from_u16(status).ok();
-    let reason = format!("{status} {}", code.and_then(|code| code.canonical_reason()).unwrap_or_default());
+    let reason = format!(
+        "{status} {}",
+        code.and_then(|code| code.canonical_reason())
+            .unwrap_or_default()
+    );
     format!(
         "<html>\r\n<head><title>{reason}</title></head>\r\n<body>\r\n<center><h1>{reason}</h1></center>\r\n</body>\r\n</html>\r\n"
     )
@@ -83,8 +101,14 @@ mod tests {
     #[test]
     fn the_best_accepted_type_wins() {
         assert_eq!(response_type(None), "application/json; charset=utf-8");
-        assert_eq!(response_type(Some("text/html;q=0.5, text/plain")), "text/plain; charset=utf-8");
-        assert_eq!(response_type(Some("image/png")), "application/json; charset=utf-8");
+        assert_eq!(
+            response_type(Some("text/html;q=0.5, text/plain")),
+            "text/plain; charset=utf-8"
+        );
+        assert_eq!(
+            response_type(Some("image/png")),
+            "application/json; charset=utf-8"
+        );
         assert_eq!(upstream_error_type(None, None), "text/plain; charset=utf-8");
     }
 }

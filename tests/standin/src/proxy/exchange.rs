@@ -192,14 +192,19 @@ impl BodyFile {
     fn write(bytes: Bytes) -> std::io::Result<Self> {
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(&bytes)?;
-        Ok(Self { path: file.into_temp_path(), bytes })
+        Ok(Self {
+            path: file.into_temp_path(),
+            bytes,
+        })
     }
 }
 
 impl Original {
     /// The path as written, without the query.
     pub(crate) fn path(&self) -> &str {
-        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+        self.target
+            .split_once('?')
+            .map_or(&self.target, |(path, _)| path)
     }
 }
 
@@ -212,11 +217,20 @@ impl Exchange {
         connection: Connection,
         (head, incoming): (&http::request::Parts, Option<Incoming>),
     ) -> Result<Self, Throw> {
-        let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or_else(|| head.uri.to_string(), ToString::to_string);
         let host_header = head.headers.get("host").and_then(|host| host.to_str().ok());
-        let host = host_header.map(str::to_owned).or_else(|| head.uri.authority().map(ToString::to_string));
+        let host = host_header
+            .map(str::to_owned)
+            .or_else(|| head.uri.authority().map(ToString::to_string));
         let query = target.split_once('?').map(|(_, query)| query.to_owned());
-        let received = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+        let received = head
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum::<usize>();
         let bytes_received = (head.method.as_str().len() + target.len() + 12 + received + 2) as u64;
         let (shared, nginx_ctx) = worker.lua.request_tables()?;
         Ok(Self {
@@ -224,7 +238,11 @@ impl Exchange {
             worker,
             node_id: node.id,
             connection,
-            original: Original { version: head.version, target, host },
+            original: Original {
+                version: head.version,
+                target,
+                host,
+            },
             request_id: Uuid::new_v4().simple().to_string(),
             nginx_request_id: Uuid::new_v4().simple().to_string(),
             started: clock::now_seconds(),
@@ -244,7 +262,10 @@ impl Exchange {
                 consumer: None,
                 credential: None,
                 collected: Vec::new(),
-                response: Response { status: 200, headers: HeaderMap::new() },
+                response: Response {
+                    status: 200,
+                    headers: HeaderMap::new(),
+                },
                 exit: None,
                 source: Source::Error,
                 upstream_status: None,
@@ -277,8 +298,12 @@ impl Exchange {
 
     /// Reads the whole body, if nobody did yet. A client that stops midway leaves it unread.
     pub(crate) async fn read_body(&self) {
-        let Some(incoming) = self.incoming.lock().await.take() else { return };
-        let Ok(collected) = incoming.collect().await else { return };
+        let Some(incoming) = self.incoming.lock().await.take() else {
+            return;
+        };
+        let Ok(collected) = incoming.collect().await else {
+            return;
+        };
         let bytes = collected.to_bytes();
         let body = if bytes.len() <= self.buffer_size {
             RequestBody::Memory(bytes)

@@ -51,7 +51,13 @@ impl Gateway {
         let snapshots = node.store.subscribe();
         let compiled = Mutex::new(Arc::new(Compiled::new(&snapshots.borrow(), &catalog, None)));
         let workers = Worker::start(node.config.workers)?;
-        Ok(Self { node, catalog, workers, snapshots, compiled })
+        Ok(Self {
+            node,
+            catalog,
+            workers,
+            snapshots,
+            compiled,
+        })
     }
 
     /// The configuration in force, made ready the first time that a request needs it.
@@ -72,7 +78,12 @@ impl Worker {
             .into_iter()
             .map(|instances| {
                 let lua = LuaWorker::new()?;
-                Ok(Arc::new(Self { lua, instances, pool: Pool::default(), upstreams: upstream::Pool::default() }))
+                Ok(Arc::new(Self {
+                    lua,
+                    instances,
+                    pool: Pool::default(),
+                    upstreams: upstream::Pool::default(),
+                }))
             })
             .collect()
     }

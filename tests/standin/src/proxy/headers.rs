@@ -27,21 +27,46 @@ pub(super) fn towards_upstream(exchange: &Exchange, host: &str) -> HeaderMap {
     remove_hop_by_hop(&mut headers);
     let client = exchange.connection.client.ip().to_string();
     let appended = |headers: &HeaderMap, name: &str, value: String| {
-        let before: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-        if before.is_empty() { value } else { format!("{}, {value}", before.join(", ")) }
+        let before: Vec<_> = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        if before.is_empty() {
+            value
+        } else {
+            format!("{}, {value}", before.join(", "))
+        }
     };
     let matched = state.matched.as_ref();
-    let prefix = matched.and_then(|matched| matched.prefix.as_deref()).filter(|prefix| *prefix != b"/");
-    let version = if exchange.original.version == Version::HTTP_2 { "2" } else { "1.1" };
-    let own_host = super::split_port(exchange.original.host.as_deref().unwrap_or_default()).0.to_ascii_lowercase();
+    let prefix = matched
+        .and_then(|matched| matched.prefix.as_deref())
+        .filter(|prefix| *prefix != b"/");
+    let version = if exchange.original.version == Version::HTTP_2 {
+        "2"
+    } else {
+        "1.1"
+    };
+    let own_host = super::split_port(exchange.original.host.as_deref().unwrap_or_default())
+        .0
+        .to_ascii_lowercase();
     let set = [
-        ("via", appended(&headers, "via", format!("{version} {SERVER_TOKEN}"))),
+        (
+            "via",
+            appended(&headers, "via", format!("{version} {SERVER_TOKEN}")),
+        ),
         ("host", host.to_owned()),
         ("connection", "keep-alive".to_owned()),
-        ("x-forwarded-for", appended(&headers, "x-forwarded-for", client.clone())),
+        (
+            "x-forwarded-for",
+            appended(&headers, "x-forwarded-for", client.clone()),
+        ),
         ("x-forwarded-proto", "http".to_owned()),
         ("x-forwarded-host", own_host),
-        ("x-forwarded-port", exchange.connection.server.port().to_string()),
+        (
+            "x-forwarded-port",
+            exchange.connection.server.port().to_string(),
+        ),
         ("x-forwarded-path", exchange.original.path().to_owned()),
         ("x-real-ip", client),
         ("x-kong-request-id", exchange.request_id.clone()),
@@ -78,14 +103,22 @@ pub(super) fn towards_client(exchange: &Exchange, proxied: bool, keep_alive: boo
     let latencies = state.latencies;
     let headers = &mut state.response.headers;
     if proxied {
-        headers.insert("x-kong-upstream-latency", latencies.waiting.unwrap_or(0).into());
+        headers.insert(
+            "x-kong-upstream-latency",
+            latencies.waiting.unwrap_or(0).into(),
+        );
         headers.insert("x-kong-proxy-latency", latencies.kong.into());
-        let before = headers.get(VIA).and_then(|via| via.to_str().ok()).map(|via| format!("{via}, "));
+        let before = headers
+            .get(VIA)
+            .and_then(|via| via.to_str().ok())
+            .map(|via| format!("{via}, "));
         let via = format!("{}1.1 {SERVER_TOKEN}", before.unwrap_or_default());
         if let Ok(via) = HeaderValue::from_str(&via) {
             headers.insert(VIA, via);
         }
-        headers.entry(SERVER).or_insert(HeaderValue::from_static(SERVER_TOKEN));
+        headers
+            .entry(SERVER)
+            .or_insert(HeaderValue::from_static(SERVER_TOKEN));
     } else {
         headers.insert("x-kong-response-latency", latencies.kong.into());
         headers.insert(SERVER, HeaderValue::from_static(SERVER_TOKEN));
@@ -93,8 +126,11 @@ pub(super) fn towards_client(exchange: &Exchange, proxied: bool, keep_alive: boo
     if let Ok(id) = HeaderValue::from_str(&exchange.request_id) {
         headers.insert("x-kong-request-id", id);
     }
-    let connection = HeaderValue::from_static(if keep_alive { "keep-alive" } else { "close" });
-    headers.entry(CONNECTION).or_insert(connection);
+    // nginx writes its own besides one that Kong gives, as with `Connection: Upgrade`.
+    headers.append(
+        CONNECTION,
+        HeaderValue::from_static(if keep_alive { "keep-alive" } else { "close" }),
+    );
 }
 
 /// With `Kong-Debug`, the answer names what matched.
@@ -103,13 +139,18 @@ pub(super) fn add_debug_headers(exchange: &Exchange) {
     if !state.headers.contains_key("kong-debug") {
         return;
     }
-    let Some(matched) = state.matched.clone() else { return };
+    let Some(matched) = state.matched.clone() else {
+        return;
+    };
     let service = matched.service.as_ref();
     for (name, value) in [
         ("kong-route-id", Some(&matched.route.id)),
         ("kong-route-name", matched.route.name.as_ref()),
         ("kong-service-id", service.map(|service| &service.id)),
-        ("kong-service-name", service.and_then(|service| service.name.as_ref())),
+        (
+            "kong-service-name",
+            service.and_then(|service| service.name.as_ref()),
+        ),
     ] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
             state.response.headers.insert(name, value);
@@ -121,17 +162,35 @@ pub(super) fn add_debug_headers(exchange: &Exchange) {
 pub(super) fn authority(host: &str, port: u16, scheme: &str) -> String {
     match (scheme, port) {
         ("http", 80) | ("https", 443) => host.to_owned(),
-        _ => format!("{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.to_owned() }),
+        _ => format!(
+            "{}:{port}",
+            if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.to_owned()
+            }
+        ),
     }
 }
 
 /// Whether the client's connection may serve another request.
 pub(super) fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let says = |token: &str| tokens(headers, &CONNECTION).any(|said| said.eq_ignore_ascii_case(token));
-    if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+    let says =
+        |token: &str| tokens(headers, &CONNECTION).any(|said| said.eq_ignore_ascii_case(token));
+    if version == Version::HTTP_10 {
+        says("keep-alive")
+    } else {
+        !says("close")
+    }
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
 }

@@ -19,8 +19,15 @@ use crate::plugins;
 use crate::plugins::pdk::{ExitBody, Throw};
 
 /// Headers of which an answer has one: the upstream's replaces what a plugin set before.
-const SINGLE: [&str; 7] =
-    ["content-type", "content-length", "server", "date", "location", "last-modified", "etag"];
+const SINGLE: [&str; 7] = [
+    "content-type",
+    "content-length",
+    "server",
+    "date",
+    "location",
+    "last-modified",
+    "etag",
+];
 
 /// Answers a request. Its phases go on when the client leaves, up to the upstream: as in nginx, which does not look.
 pub(super) async fn answer(
@@ -37,7 +44,9 @@ pub(super) async fn answer(
         }
     });
     receiver.await.unwrap_or_else(|_| {
-        let body = Full::from("An unexpected error occurred").map_err(|never| match never {}).boxed_unsync();
+        let body = Full::from("An unexpected error occurred")
+            .map_err(|never| match never {})
+            .boxed_unsync();
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
@@ -53,7 +62,13 @@ async fn phases(
     client: &mut oneshot::Sender<Response<ClientBody>>,
 ) -> Option<Response<ClientBody>> {
     let (head, incoming) = request.into_parts();
-    let exchange = Exchange::new(gateway.compiled(), worker, &gateway.node, connection, (&head, Some(incoming)));
+    let exchange = Exchange::new(
+        gateway.compiled(),
+        worker,
+        &gateway.node,
+        connection,
+        (&head, Some(incoming)),
+    );
     let exchange = match exchange {
         Ok(exchange) => Arc::new(exchange),
         Err(error) => {
@@ -109,13 +124,20 @@ fn route(gateway: &Gateway, exchange: &Exchange) {
         port: exchange.connection.server.port(),
     });
     let Some(found) = found else {
-        return decide(exchange, exchange.error(404, Some("no Route matched with those values"), &[]));
+        return decide(
+            exchange,
+            exchange.error(404, Some("no Route matched with those values"), &[]),
+        );
     };
     {
         let mut state = exchange.state();
         state.target = found.service.as_ref().map(|service| {
             let base = service.path.as_deref().unwrap_or("/").as_bytes();
-            let prefix = found.route.strip_path.unwrap_or(true).then(|| found.prefix.as_deref().unwrap_or(b"/"));
+            let prefix = found
+                .route
+                .strip_path
+                .unwrap_or(true)
+                .then(|| found.prefix.as_deref().unwrap_or(b"/"));
             Target {
                 scheme: service.protocol.clone(),
                 host: service.host.clone(),
@@ -140,14 +162,22 @@ fn check_protocol(exchange: &Exchange, found: &Match) {
         let status = found.route.https_redirect_status_code.unwrap_or(426);
         if status == 426 {
             let upgrade = [("Connection", "Upgrade"), ("Upgrade", "TLS/1.2, HTTP/1.1")];
-            decide(exchange, exchange.error(426, Some("Please use HTTPS protocol"), &upgrade));
+            decide(
+                exchange,
+                exchange.error(426, Some("Please use HTTPS protocol"), &upgrade),
+            );
         } else {
             let location = format!("https://{}{}", exchange.host(), exchange.original.target);
             let headers = [(b"Location".to_vec(), vec![location.into_bytes()])];
-            decide(exchange, exchange.exit(status.into(), ExitBody::None, &headers));
+            decide(
+                exchange,
+                exchange.exit(status.into(), ExitBody::None, &headers),
+            );
         }
     } else if has("grpc") || has("grpcs") {
-        let grpc = exchange.header(b"content-type").is_some_and(|value| value.starts_with(b"application/grpc"));
+        let grpc = exchange
+            .header(b"content-type")
+            .is_some_and(|value| value.starts_with(b"application/grpc"));
         let (status, message) = if grpc {
             (426, "Please use HTTP2 protocol")
         } else {
@@ -169,7 +199,10 @@ async fn proxied(exchange: &Exchange) -> Result<Answer, Failure> {
     let service = matched.as_ref().and_then(|matched| matched.service.clone());
     let (Some(matched), Some(service)) = (matched, service) else {
         let message = "no Service found with those values".to_owned();
-        return Err(Failure::Refused { status: 503, message });
+        return Err(Failure::Refused {
+            status: 503,
+            message,
+        });
     };
     let before = exchange.elapsed();
     let answer = upstream::ask(exchange, &service, matched.route.buffers_request()).await;
@@ -190,14 +223,20 @@ fn own_answer(exchange: &Arc<Exchange>, keep_alive: bool) -> Response<ClientBody
 /// Puts the decided answer's head in place, and gives its body.
 fn take_exit(exchange: &Exchange) -> Bytes {
     let mut state = exchange.state();
-    let Some(exit) = state.exit.take() else { return Bytes::new() };
+    let Some(exit) = state.exit.take() else {
+        return Bytes::new();
+    };
     state.response.status = exit.status;
     merge(&mut state.response.headers, exit.headers, true);
     exit.body
 }
 
 /// An upstream answered.
-async fn upstream_answer(exchange: &Arc<Exchange>, mut answer: Answer, keep_alive: bool) -> Response<ClientBody> {
+async fn upstream_answer(
+    exchange: &Arc<Exchange>,
+    mut answer: Answer,
+    keep_alive: bool,
+) -> Response<ClientBody> {
     let status = answer.response.status().as_u16();
     {
         let mut state = exchange.state();
@@ -235,25 +274,47 @@ async fn buffered(exchange: &Arc<Exchange>, answer: Answer) -> Result<Bytes, u16
         let mut state = exchange.state();
         state.buffered_body = Some(collected.clone());
         if !state.response.headers.contains_key(CONTENT_LENGTH) {
-            state.response.headers.insert(CONTENT_LENGTH, collected.len().into());
+            state
+                .response
+                .headers
+                .insert(CONTENT_LENGTH, collected.len().into());
         }
     }
     plugins::response(exchange).await;
-    if exchange.state().exit.is_some() { Ok(take_exit(exchange)) } else { Ok(collected) }
+    if exchange.state().exit.is_some() {
+        Ok(take_exit(exchange))
+    } else {
+        Ok(collected)
+    }
 }
 
 /// nginx found no answer: its error page, which counts as proxied.
 fn bad_upstream(exchange: &Arc<Exchange>, status: u16, keep_alive: bool) -> Response<ClientBody> {
-    let text = |name: &str| exchange.header(name.as_bytes()).map(|value| String::from_utf8_lossy(&value).into_owned());
-    let media_type = error_page::upstream_error_type(text("accept").as_deref(), text("content-type").as_deref());
-    let body = error_page::error_template(media_type, &error_page::error_text(status), &exchange.request_id);
+    let text = |name: &str| {
+        exchange
+            .header(name.as_bytes())
+            .map(|value| String::from_utf8_lossy(&value).into_owned())
+    };
+    let media_type =
+        error_page::upstream_error_type(text("accept").as_deref(), text("content-type").as_deref());
+    let body = error_page::error_template(
+        media_type,
+        &error_page::error_text(status),
+        &exchange.request_id,
+    );
     {
         let mut state = exchange.state();
         state.source = Source::Error;
         state.upstream_status = Some(status);
         state.response.status = status;
-        state.response.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        state.response.headers.insert(CONTENT_LENGTH, body.len().into());
+        state
+            .response
+            .headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        state
+            .response
+            .headers
+            .insert(CONTENT_LENGTH, body.len().into());
     }
     plugins::header_filter(exchange);
     headers::towards_client(exchange, true, keep_alive);
@@ -263,10 +324,15 @@ fn bad_upstream(exchange: &Arc<Exchange>, status: u16, keep_alive: bool) -> Resp
 fn respond(exchange: &Arc<Exchange>, source: BodySource) -> Response<ClientBody> {
     let mut response = Response::new(client_body(exchange, source));
     let state = exchange.state();
-    *response.status_mut() = StatusCode::from_u16(state.response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(state.response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     *response.headers_mut() = state.response.headers.clone();
     drop(state);
-    let head: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let head: usize = response
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     exchange.state().bytes_sent += head as u64;
     response
 }

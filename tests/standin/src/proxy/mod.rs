@@ -19,18 +19,18 @@ mod router;
 mod upstream;
 mod uri;
 
-pub(crate) use error_page::{error_template, error_text, html_page, response_type, upstream_error_type};
+pub(crate) use error_page::{
+    error_template, error_text, html_page, response_type, upstream_error_type,
+};
 pub(crate) use exchange::{Consumer, Credential, Exchange, Exit, Source, State};
 pub(crate) use gateway::{Worker, serve};
 pub(crate) use router::split_port;
 pub(crate) use uri::{escape, normalize};
 
-pub(crate) use crate::plugins::pdk::QueryValue;
-
 #[cfg(test)]
 pub(crate) use {
     compiled::Compiled,
+    entities::{Route, Service},
     exchange::{Connection, RequestBody, Target},
     router::{Captures, Match},
-    entities::{Route, Service},
 };

@@ -104,7 +104,9 @@ enum ValuePattern {
 
 impl Router {
     /// Builds a router. A route with a regex that cannot be read is left out and reported, as in Kong.
-    pub(crate) fn new(routes: impl IntoIterator<Item = (Arc<Route>, Option<Arc<Service>>)>) -> Self {
+    pub(crate) fn new(
+        routes: impl IntoIterator<Item = (Arc<Route>, Option<Arc<Service>>)>,
+    ) -> Self {
         let mut entries = Vec::new();
         for (route, service) in routes {
             let groups = group_paths(route.paths.as_deref().unwrap_or_default());
@@ -113,7 +115,11 @@ impl Router {
                 match Conditions::new(&route, &paths) {
                     Ok(conditions) => entries.push(Entry {
                         priority: priority(&route, &paths),
-                        id: if split { split_id(&route.id, index + 1) } else { route.id.clone() },
+                        id: if split {
+                            split_id(&route.id, index + 1)
+                        } else {
+                            route.id.clone()
+                        },
                         conditions,
                         route: route.clone(),
                         service: service.clone(),
@@ -122,7 +128,9 @@ impl Router {
                 }
             }
         }
-        entries.sort_by(|one, other| (Reverse(one.priority), &other.id).cmp(&(Reverse(other.priority), &one.id)));
+        entries.sort_by(|one, other| {
+            (Reverse(one.priority), &other.id).cmp(&(Reverse(other.priority), &one.id))
+        });
         Self { entries }
     }
 
@@ -143,16 +151,29 @@ impl Router {
 
 impl Conditions {
     fn new(route: &Route, paths: &[String]) -> Result<Self, regex::Error> {
-        let some = |list: &Option<Vec<serde_json::Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
+        let some = |list: &Option<Vec<serde_json::Value>>| {
+            list.as_ref().is_some_and(|list| !list.is_empty())
+        };
         let mut headers = Vec::new();
         for (name, values) in route.headers.iter().flatten() {
-            let patterns = values.iter().map(|value| ValuePattern::new(value)).collect::<Result<_, _>>()?;
+            let patterns = values
+                .iter()
+                .map(|value| ValuePattern::new(value))
+                .collect::<Result<_, _>>()?;
             headers.push((name.to_lowercase(), patterns));
         }
         Ok(Self {
             methods: route.methods.clone().unwrap_or_default(),
-            hosts: route.hosts.iter().flatten().map(|host| HostPattern::new(host)).collect(),
-            paths: paths.iter().map(|path| PathPattern::new(path)).collect::<Result<_, _>>()?,
+            hosts: route
+                .hosts
+                .iter()
+                .flatten()
+                .map(|host| HostPattern::new(host))
+                .collect(),
+            paths: paths
+                .iter()
+                .map(|path| PathPattern::new(path))
+                .collect::<Result<_, _>>()?,
             headers,
             addresses: some(&route.sources) || some(&route.destinations),
         })
@@ -160,8 +181,13 @@ impl Conditions {
 
     /// Whether all hold; then the part of the path that matched, and the captures.
     fn hold(&self, question: Question<'_>) -> Option<(Option<Vec<u8>>, Captures)> {
-        let method_holds = self.methods.is_empty() || self.methods.iter().any(|method| method == question.method.as_str());
-        let host_holds = self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(question));
+        let method_holds = self.methods.is_empty()
+            || self
+                .methods
+                .iter()
+                .any(|method| method == question.method.as_str());
+        let host_holds =
+            self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(question));
         let headers_hold = self.headers.iter().all(|(name, patterns)| {
             question.headers.get_all(name).iter().any(|value| {
                 let value = value.as_bytes().to_ascii_lowercase();
@@ -174,7 +200,10 @@ impl Conditions {
         if self.paths.is_empty() {
             return Some((None, Captures::default()));
         }
-        let (matched, captures) = self.paths.iter().find_map(|path| path.matches(question.path))?;
+        let (matched, captures) = self
+            .paths
+            .iter()
+            .find_map(|path| path.matches(question.path))?;
         Some((Some(matched), captures))
     }
 }
@@ -193,7 +222,9 @@ impl HostPattern {
     }
 
     fn matches(&self, question: Question<'_>) -> bool {
-        let Some((host, _)) = question.host.map(split_port) else { return false };
+        let Some((host, _)) = question.host.map(split_port) else {
+            return false;
+        };
         let name_matches = match &self.name {
             Wildcard::Exact(name) => name == host,
             Wildcard::StartsWith(start) => host.starts_with(start.as_str()),
@@ -213,15 +244,17 @@ impl PathPattern {
 
     fn matches(&self, path: &[u8]) -> Option<(Vec<u8>, Captures)> {
         match self {
-            Self::Prefix(prefix) => {
-                path.starts_with(prefix.as_bytes()).then(|| (prefix.clone().into_bytes(), Captures::default()))
-            }
+            Self::Prefix(prefix) => path
+                .starts_with(prefix.as_bytes())
+                .then(|| (prefix.clone().into_bytes(), Captures::default())),
             Self::Regex(regex) => {
                 let found = regex.captures(path)?;
                 let bytes = |group: regex::bytes::Match<'_>| group.as_bytes().to_vec();
                 let mut captures = Captures::default();
                 for (index, name) in regex.capture_names().enumerate().skip(1) {
-                    let Some(group) = found.get(index).map(bytes) else { continue };
+                    let Some(group) = found.get(index).map(bytes) else {
+                        continue;
+                    };
                     if let Some(name) = name {
                         captures.named.insert(name.to_owned(), group.clone());
                     }
@@ -282,7 +315,11 @@ fn priority(route: &Route, paths: &[String]) -> u64 {
     fn filled<T>(list: Option<&Vec<T>>) -> bool {
         list.is_some_and(|list| !list.is_empty())
     }
-    let headers = route.headers.as_ref().map_or(0, indexmap::IndexMap::len).min(255);
+    let headers = route
+        .headers
+        .as_ref()
+        .map_or(0, indexmap::IndexMap::len)
+        .min(255);
     let kinds = [
         filled(route.sources.as_ref()),
         filled(route.destinations.as_ref()),
@@ -293,10 +330,21 @@ fn priority(route: &Route, paths: &[String]) -> u64 {
         !paths.is_empty(),
     ];
     let kinds = kinds.into_iter().map(u64::from).sum::<u64>();
-    let plain_hosts = route.hosts.as_ref().is_some_and(|hosts| hosts.iter().all(|host| !host.contains('*')));
+    let plain_hosts = route
+        .hosts
+        .as_ref()
+        .is_some_and(|hosts| hosts.iter().all(|host| !host.contains('*')));
     let regex = paths.first().is_some_and(|path| path.starts_with('~'));
-    let regex_priority = if regex { route.regex_priority.unwrap_or(0) } else { 0 };
-    let prefix_length = if regex { 0 } else { paths.first().map_or(0, String::len) };
+    let regex_priority = if regex {
+        route.regex_priority.unwrap_or(0)
+    } else {
+        0
+    };
+    let prefix_length = if regex {
+        0
+    } else {
+        paths.first().map_or(0, String::len)
+    };
     kinds << 61
         | u64::from(plain_hosts) << 60
         | (headers as u64) << 52

@@ -63,8 +63,12 @@ pub(super) enum Failure {
 /// How a try failed.
 enum TryError {
     /// Nothing was sent.
-    Connect { timed_out: bool },
-    Sent { timed_out: bool },
+    Connect {
+        timed_out: bool,
+    },
+    Sent {
+        timed_out: bool,
+    },
 }
 
 impl Pool {
@@ -88,20 +92,38 @@ impl Pool {
 }
 
 /// Asks the service's upstream.
-pub(super) async fn ask(exchange: &Exchange, service: &Service, buffered: bool) -> Result<Answer, Failure> {
-    let Some(target) = exchange.state().target.clone() else { return Err(refused(503, "no Service found with those values")) };
+pub(super) async fn ask(
+    exchange: &Exchange,
+    service: &Service,
+    buffered: bool,
+) -> Result<Answer, Failure> {
+    let Some(target) = exchange.state().target.clone() else {
+        return Err(refused(503, "no Service found with those values"));
+    };
     if target.broken {
         return Err(Failure::Bad { status: 500 });
     }
     if target.scheme != "http" {
-        let message = format!("the stand-in does not speak {} to upstreams; a real Kong does", target.scheme);
+        let message = format!(
+            "the stand-in does not speak {} to upstreams; a real Kong does",
+            target.scheme
+        );
         return Err(refused(500, &message));
     }
     if buffered {
         exchange.read_body().await;
+        let state = exchange.state();
+        if state.replaced_body.is_none() && matches!(state.body, RequestBody::Unread) {
+            // The client stopped midway.
+            return Err(Failure::Bad { status: 400 });
+        }
     }
     let balancer = exchange.compiled.balancer(&target.host);
-    let hashed = balancer.as_ref().map(|balancer| hashed_value(exchange, balancer)).transpose()?.flatten();
+    let hashed = balancer
+        .as_ref()
+        .map(|balancer| hashed_value(exchange, balancer))
+        .transpose()?
+        .flatten();
     let tries = service.retries.unwrap_or(DEFAULT_RETRIES) + 1;
     let mut tried = Vec::new();
     let mut timed_out = false;
@@ -111,14 +133,28 @@ pub(super) async fn ask(exchange: &Exchange, service: &Service, buffered: bool) 
                 Ok(peer) => (peer.host, peer.port, Some(peer.place)),
                 Err(NoPeer::Exhausted) if attempt > 0 => break,
                 Err(error @ NoPeer::Exhausted) => return Err(refused(503, &error.to_string())),
-                Err(error @ NoPeer::Unsupported(_)) => return Err(refused(500, &error.to_string())),
+                Err(error @ NoPeer::Unsupported(_)) => {
+                    return Err(refused(500, &error.to_string()));
+                }
             },
             None => (target.host.clone(), target.port, None),
         };
         tried.extend(place);
-        let Some(address) = resolve(&host, port).await else { return Err(refused(503, "name resolution failed")) };
-        let name = balancer.as_ref().and_then(|balancer| balancer.host_header()).unwrap_or(&host);
-        let outcome = attempt_at(exchange, service, &target, address, &headers::authority(name, port, &target.scheme)).await;
+        let Some(address) = resolve(&host, port).await else {
+            return Err(refused(503, "name resolution failed"));
+        };
+        let name = balancer
+            .as_ref()
+            .and_then(|balancer| balancer.host_header())
+            .unwrap_or(&host);
+        let outcome = attempt_at(
+            exchange,
+            service,
+            &target,
+            address,
+            &headers::authority(name, port, &target.scheme),
+        )
+        .await;
         if let (Some(balancer), Some(place)) = (&balancer, place) {
             balancer.report(place, matches!(outcome, Err(TryError::Connect { .. })));
         }
@@ -131,7 +167,8 @@ pub(super) async fn ask(exchange: &Exchange, service: &Service, buffered: bool) 
             Err(TryError::Sent { timed_out: late }) => {
                 timed_out = late;
                 let state = exchange.state();
-                let kept = state.replaced_body.is_some() || !matches!(state.body, RequestBody::Unread);
+                let kept =
+                    state.replaced_body.is_some() || !matches!(state.body, RequestBody::Unread);
                 kept && ![Method::POST, Method::PATCH].contains(&state.method)
             }
         };
@@ -140,11 +177,16 @@ pub(super) async fn ask(exchange: &Exchange, service: &Service, buffered: bool) 
             break;
         }
     }
-    Err(Failure::Bad { status: if timed_out { 504 } else { 502 } })
+    Err(Failure::Bad {
+        status: if timed_out { 504 } else { 502 },
+    })
 }
 
 fn refused(status: u16, message: &str) -> Failure {
-    Failure::Refused { status, message: message.to_owned() }
+    Failure::Refused {
+        status,
+        message: message.to_owned(),
+    }
 }
 
 async fn attempt_at(
@@ -165,7 +207,10 @@ async fn attempt_at(
     }));
     let (mut sender, fresh) = match exchange.worker.upstreams.take(address) {
         Some(sender) => (sender, false),
-        None => (connect(address, limit(service.connect_timeout)).await?, true),
+        None => (
+            connect(address, limit(service.connect_timeout)).await?,
+            true,
+        ),
     };
     let request = request(exchange, target, authority).await;
     let read_timeout = limit(service.read_timeout);
@@ -174,10 +219,17 @@ async fn attempt_at(
         Ok(Ok(response)) => response,
         Err(_) => return Err(TryError::Sent { timed_out: true }),
         // An idle connection that the upstream closed at the same moment says nothing about the upstream.
-        Ok(Err(error)) if !fresh && error.is_canceled() => return Err(TryError::Connect { timed_out: false }),
+        Ok(Err(error)) if !fresh && error.is_canceled() => {
+            return Err(TryError::Connect { timed_out: false });
+        }
         Ok(Err(_)) => return Err(TryError::Sent { timed_out: false }),
     };
-    Ok(Answer { response, address, sender, read_timeout })
+    Ok(Answer {
+        response,
+        address,
+        sender,
+        read_timeout,
+    })
 }
 
 async fn connect(address: SocketAddr, limit: Duration) -> Result<Sender, TryError> {
@@ -187,7 +239,10 @@ async fn connect(address: SocketAddr, limit: Duration) -> Result<Sender, TryErro
         Err(_) => return Err(TryError::Connect { timed_out: true }),
     };
     let _ = stream.set_nodelay(true);
-    let handshake = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await;
+    let handshake = http1::Builder::new()
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await;
     let (sender, connection) = handshake.map_err(|_| TryError::Connect { timed_out: false })?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -200,10 +255,17 @@ async fn connect(address: SocketAddr, limit: Duration) -> Result<Sender, TryErro
 async fn request(exchange: &Exchange, target: &Target, authority: &str) -> Request<Body> {
     let preserved = {
         let state = exchange.state();
-        let preserves = state.matched.as_ref().is_some_and(|matched| matched.route.preserve_host.unwrap_or(false));
-        target.host_header.clone().or_else(|| exchange.original.host.clone().filter(|_| preserves))
+        let preserves = state
+            .matched
+            .as_ref()
+            .is_some_and(|matched| matched.route.preserve_host.unwrap_or(false));
+        target
+            .host_header
+            .clone()
+            .or_else(|| exchange.original.host.clone().filter(|_| preserves))
     };
-    let mut headers = headers::towards_upstream(exchange, preserved.as_deref().unwrap_or(authority));
+    let mut headers =
+        headers::towards_upstream(exchange, preserved.as_deref().unwrap_or(authority));
     let (method, uri, kept) = {
         let state = exchange.state();
         let kept = state.replaced_body.clone().or_else(|| match &state.body {
@@ -211,34 +273,52 @@ async fn request(exchange: &Exchange, target: &Target, authority: &str) -> Reque
             RequestBody::File(file) => Some(file.bytes.clone()),
             RequestBody::Unread => None,
         });
-        (state.method.clone(), target.path_and_query(state.query.as_deref()), kept)
+        (
+            state.method.clone(),
+            target.path_and_query(state.query.as_deref()),
+            kept,
+        )
     };
     let body = if let Some(bytes) = kept {
         set_length(&mut headers, &bytes, &method);
-        Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+        Full::new(bytes)
+            .map_err(|never| match never {})
+            .boxed_unsync()
     } else if let Some(incoming) = exchange.take_incoming().await {
         incoming.map_err(Into::into).boxed_unsync()
     } else {
         headers.remove(CONTENT_LENGTH);
-        Full::default().map_err(|never| match never {}).boxed_unsync()
+        Full::default()
+            .map_err(|never| match never {})
+            .boxed_unsync()
     };
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri.parse().unwrap_or_default();
-    debug_assert!(headers.contains_key(HOST), "an upstream is always told its name");
+    debug_assert!(
+        headers.contains_key(HOST),
+        "an upstream is always told its name"
+    );
     *request.headers_mut() = headers;
     request
 }
 
 fn set_length(headers: &mut HeaderMap, body: &Bytes, method: &Method) {
-    if !body.is_empty() || headers.contains_key(CONTENT_LENGTH) || [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+    if !body.is_empty()
+        || headers.contains_key(CONTENT_LENGTH)
+        || [Method::POST, Method::PUT, Method::PATCH].contains(method)
+    {
         headers.insert(CONTENT_LENGTH, body.len().into());
     }
 }
 
 async fn resolve(host: &str, port: u16) -> Option<SocketAddr> {
     let addresses: Vec<SocketAddr> = lookup_host((host, port)).await.ok()?.collect();
-    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+    addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(addresses.first())
+        .copied()
 }
 
 fn note_failure(exchange: &Exchange) {
@@ -255,11 +335,20 @@ fn hashed_value(exchange: &Exchange, balancer: &Balancer) -> Result<Option<Vec<u
             "none" => return Ok(None),
             "ip" => Some(exchange.client_ip().into_bytes()),
             "path" => Some(exchange.path()),
-            "consumer" => exchange.state().consumer.as_ref().map(|consumer| consumer.id.clone().into_bytes()),
+            "consumer" => exchange
+                .state()
+                .consumer
+                .as_ref()
+                .map(|consumer| consumer.id.clone().into_bytes()),
             "header" => exchange.header(name.as_bytes()),
-            "query_arg" => exchange.query_argument(name.as_bytes()).and_then(|value| value.text().map(<[u8]>::to_vec)),
+            "query_arg" => exchange
+                .query_argument(name.as_bytes())
+                .and_then(|value| value.text().map(<[u8]>::to_vec)),
             other => {
-                return Err(refused(500, &format!("the stand-in does not hash by {other}; a real Kong does")));
+                return Err(refused(
+                    500,
+                    &format!("the stand-in does not hash by {other}; a real Kong does"),
+                ));
             }
         };
         if value.is_some() {

@@ -15,7 +15,9 @@ fn decode_unreserved(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path;
     while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%' && let Some(byte) = tail.get(..2).and_then(hex_byte) {
+        if first == b'%'
+            && let Some(byte) = tail.get(..2).and_then(hex_byte)
+        {
             if RESERVED.contains(&byte) {
                 decoded.push(b'%');
                 decoded.extend(tail[..2].to_ascii_uppercase());
@@ -32,7 +34,11 @@ fn decode_unreserved(path: &[u8]) -> Vec<u8> {
 }
 
 fn hex_byte(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
     Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
@@ -109,7 +115,10 @@ pub(crate) fn upstream_path(base: &[u8], path: &[u8], prefix: Option<&[u8]>) -> 
 fn without_leading_dots(rest: &[u8]) -> &[u8] {
     match rest {
         b"." | b".." => b"",
-        _ => rest.strip_prefix(b"./").or_else(|| rest.strip_prefix(b"../")).unwrap_or(rest),
+        _ => rest
+            .strip_prefix(b"./")
+            .or_else(|| rest.strip_prefix(b"../"))
+            .unwrap_or(rest),
     }
 }
 
@@ -130,7 +139,11 @@ mod tests {
             ("/%61%2fb%20c", "/a%2Fb c"),
             ("/%zz", "/%zz"),
         ] {
-            assert_eq!(String::from_utf8(normalize(raw.as_bytes())).unwrap(), normalized, "{raw}");
+            assert_eq!(
+                String::from_utf8(normalize(raw.as_bytes())).unwrap(),
+                normalized,
+                "{raw}"
+            );
         }
     }
 
@@ -152,7 +165,11 @@ mod tests {
             ("/base", "/a../b", Some("/a"), "/base/b"),
         ] {
             let joined = upstream_path(base.as_bytes(), path.as_bytes(), prefix.map(str::as_bytes));
-            assert_eq!(String::from_utf8(joined).unwrap(), expected, "{base} {path} {prefix:?}");
+            assert_eq!(
+                String::from_utf8(joined).unwrap(),
+                expected,
+                "{base} {path} {prefix:?}"
+            );
         }
     }
 

@@ -20,8 +20,16 @@ const CONFIGURATION: &str = include_str!("../fixtures/proxy.kong.yml");
 
 /// Requests that are not compared in full, and why.
 const EXCEPTIONS: [(u64, Leniency, &str); 2] = [
-    (54, Leniency::WhichTarget, "Kong starts its round at random: the two targets must alternate"),
-    (55, Leniency::WhichTarget, "the stand-in hashes otherwise: all requests must reach one target"),
+    (
+        54,
+        Leniency::WhichTarget,
+        "Kong starts its round at random: the two targets must alternate",
+    ),
+    (
+        55,
+        Leniency::WhichTarget,
+        "the stand-in hashes otherwise: all requests must reach one target",
+    ),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +48,16 @@ struct Ports {
 
 impl Ports {
     fn translate(self, text: &str) -> String {
-        [(47201, self.first), (47202, self.second), (47299, self.refusing), (47300, self.proxy)]
-            .into_iter()
-            .fold(text.to_owned(), |text, (theirs, ours)| text.replace(&theirs.to_string(), &ours.to_string()))
+        [
+            (47201, self.first),
+            (47202, self.second),
+            (47299, self.refusing),
+            (47300, self.proxy),
+        ]
+        .into_iter()
+        .fold(text.to_owned(), |text, (theirs, ours)| {
+            text.replace(&theirs.to_string(), &ours.to_string())
+        })
     }
 }
 
@@ -50,7 +65,12 @@ impl Ports {
 async fn every_recorded_request_is_answered_alike() {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
     let refusing = refusing_port();
-    let mut ports = Ports { first: first.port(), second: second.port(), refusing, proxy: 0 };
+    let mut ports = Ports {
+        first: first.port(),
+        second: second.port(),
+        refusing,
+        proxy: 0,
+    };
     let configuration = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
     std::fs::write(configuration.path(), ports.translate(CONFIGURATION)).unwrap();
     let standin = Standin::start(Config {
@@ -67,8 +87,14 @@ async fn every_recorded_request_is_answered_alike() {
     for line in RECORDING.lines() {
         let recorded: Value = serde_json::from_str(line).unwrap();
         let number = recorded["n"].as_u64().unwrap();
-        let lenient = EXCEPTIONS.iter().find(|(of, ..)| *of == number).map(|(_, leniency, _)| *leniency);
-        let expected = recorded["responses"].as_array().cloned().unwrap_or_else(|| vec![recorded["response"].clone()]);
+        let lenient = EXCEPTIONS
+            .iter()
+            .find(|(of, ..)| *of == number)
+            .map(|(_, leniency, _)| *leniency);
+        let expected = recorded["responses"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![recorded["response"].clone()]);
         let mut reached = Vec::new();
         for expected in &expected {
             let answer = send(ports.proxy, &recorded["request"]).await;
@@ -78,8 +104,14 @@ async fn every_recorded_request_is_answered_alike() {
             }
         }
         match number {
-            54 => assert!(reached.windows(2).all(|two| two[0] != two[1]), "round-robin reached {reached:?}"),
-            55 => assert!(reached.windows(2).all(|two| two[0] == two[1]), "hashing reached {reached:?}"),
+            54 => assert!(
+                reached.windows(2).all(|two| two[0] != two[1]),
+                "round-robin reached {reached:?}"
+            ),
+            55 => assert!(
+                reached.windows(2).all(|two| two[0] == two[1]),
+                "hashing reached {reached:?}"
+            ),
             _ => {}
         }
         compared += 1;
@@ -91,20 +123,33 @@ async fn every_recorded_request_is_answered_alike() {
 
 /// A port on which nothing listens.
 fn refusing_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// Sends a recorded request; the answer has the form of a recorded one.
 async fn send(port: u16, recorded: &Value) -> Value {
-    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
+        .await
+        .unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     let connection = tokio::spawn(connection);
     let body = recorded["body"].as_str().unwrap_or_default().to_owned();
-    let mut request = Request::builder().method(recorded["method"].as_str().unwrap()).uri(recorded["path"].as_str().unwrap());
+    let mut request = Request::builder()
+        .method(recorded["method"].as_str().unwrap())
+        .uri(recorded["path"].as_str().unwrap());
     for header in recorded["headers"].as_array().unwrap() {
         request = request.header(header[0].as_str().unwrap(), header[1].as_str().unwrap());
     }
-    let response = sender.send_request(request.body(Full::<Bytes>::from(body)).unwrap()).await.unwrap();
+    let response = sender
+        .send_request(request.body(Full::<Bytes>::from(body)).unwrap())
+        .await
+        .unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     drop(sender);
@@ -125,19 +170,39 @@ fn compare(recorded: &Value, ours: &Value, ports: Ports, lenient: Option<Lenienc
         }
     };
     check("status", &recorded["status"], &ours["status"]);
-    let names: BTreeSet<_> = pairs(&ours["headers"]).into_iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<_> = pairs(&ours["headers"])
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     check("header names", &recorded["header_names"], &json!(names));
-    for (name, value) in pairs(&recorded["headers"]) {
+    let values = |headers: &Value, name: &str| {
+        // Several lines are one list (RFC 9110, section 5.3).
+        let lines = pairs(headers)
+            .into_iter()
+            .filter(|(of, _)| of == name)
+            .map(|(_, value)| value);
+        let mut values: Vec<_> = lines
+            .flat_map(|line| line.split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        values.sort();
+        json!(values)
+    };
+    for (name, _) in pairs(&recorded["headers"]) {
         // The length differs with the digits of a port.
         if name != "content-length" {
-            let value: Vec<_> = [value].into();
-            let same: Vec<_> =
-                pairs(&ours["headers"]).into_iter().filter(|(of, _)| *of == name).map(|(_, value)| value).collect();
-            check(&name, &json!(value), &json!(same));
+            check(
+                &name,
+                &values(&recorded["headers"], &name),
+                &values(&ours["headers"], &name),
+            );
         }
     }
     let translated = serde_json::from_str(&ports.translate(&recorded["body"].to_string())).unwrap();
-    check("body", &normal_body(&translated, lenient), &normal_body(&ours["body"], lenient));
+    check(
+        "body",
+        &normal_body(&translated, lenient),
+        &normal_body(&ours["body"], lenient),
+    );
     differences
 }
 
@@ -155,7 +220,9 @@ fn normal_body(body: &Value, lenient: Option<Leniency>) -> Value {
         for (name, value) in &mut headers {
             match name.as_str() {
                 "x-kong-request-id" => *value = hide_request_id(value),
-                "x-credential-identifier" if uuid::Uuid::try_parse(value).is_ok() => *value = "<uuid>".to_owned(),
+                "x-credential-identifier" if uuid::Uuid::try_parse(value).is_ok() => {
+                    *value = "<uuid>".to_owned()
+                }
                 "host" if lenient == Some(Leniency::WhichTarget) => *value = "<target>".to_owned(),
                 _ => {}
             }
@@ -172,7 +239,12 @@ fn normal_body(body: &Value, lenient: Option<Leniency>) -> Value {
 /// Header names in small letters, with their values.
 fn pairs(headers: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    headers.as_array().into_iter().flatten().map(|pair| (text(&pair[0]).to_lowercase(), text(&pair[1]))).collect()
+    headers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|pair| (text(&pair[0]).to_lowercase(), text(&pair[1])))
+        .collect()
 }
 
 fn hide_request_id(text: &str) -> String {
@@ -181,7 +253,11 @@ fn hide_request_id(text: &str) -> String {
     words
         .map(|word| {
             let digits = word.trim_end_matches(|letter: char| !letter.is_ascii_hexdigit());
-            if digits.len() == 32 { word.replace(digits, HIDDEN) } else { word.to_owned() }
+            if digits.len() == 32 {
+                word.replace(digits, HIDDEN)
+            } else {
+                word.to_owned()
+            }
         })
         .collect()
 }

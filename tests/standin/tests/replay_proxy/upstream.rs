@@ -50,7 +50,9 @@ async fn serve(stream: TcpStream, port: u16) -> Option<()> {
         loop {
             let mut line = String::new();
             stream.read_line(&mut line).await.ok()?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().ok()?;
             }
@@ -65,7 +67,10 @@ async fn serve(stream: TcpStream, port: u16) -> Option<()> {
             // Longer than the read timeout of the configuration; the connection ends before.
             tokio::time::sleep(Duration::from_secs(2)).await;
         }
-        let status = path.strip_prefix("/status/").and_then(|code| code.parse().ok()).unwrap_or(200);
+        let status = path
+            .strip_prefix("/status/")
+            .and_then(|code| code.parse().ok())
+            .unwrap_or(200);
         let seen = serde_json::json!({
             "port": port, "method": method, "path": path, "headers": headers, "body": String::from_utf8(body).ok()?,
         })

@@ -31,6 +31,8 @@ const IDLE_SOCKETS: usize = 256;
 pub(super) enum Fault {
     /// An error value: `closed` is tried again, the rest is a 500.
     Answer(String),
+    /// An error value while the socket is sound: a 500, and the socket lasts as long as the request.
+    Refused(String),
     /// A Lua error: a 500.
     Throw(String),
 }
@@ -86,7 +88,10 @@ pub(super) struct Connection {
 impl Connection {
     /// An idle socket, or a new one.
     pub(super) async fn open(worker: &Arc<Worker>, plugin: &PluginConfig) -> Result<Self, Fault> {
-        let path = plugin.dump().map(|dump| dump.server.socket.clone()).unwrap_or_default();
+        let path = plugin
+            .dump()
+            .map(|dump| dump.server.socket.clone())
+            .unwrap_or_default();
         let socket = match worker.pool.take(&path) {
             Some(socket) => socket,
             None => match timeout(SOCKET_TIMEOUT, UnixStream::connect(&path)).await {
@@ -95,7 +100,12 @@ impl Connection {
                 Err(_) => return Err(Fault::Answer("timeout".to_owned())),
             },
         };
-        Ok(Self { socket, path, plugin: plugin.name.clone(), worker: worker.clone() })
+        Ok(Self {
+            socket,
+            path,
+            plugin: plugin.name.clone(),
+            worker: worker.clone(),
+        })
     }
 
     /// Sends a call and gives its sequence.
@@ -133,7 +143,9 @@ impl Connection {
 
     /// Kong writes length and body apart, and a failed write throws.
     pub(super) async fn write_frame(&mut self, frame: &[u8]) -> Result<(), Fault> {
-        let length = u32::try_from(frame.len()).map_err(|error| Fault::Throw(error.to_string()))?.to_ne_bytes();
+        let length = u32::try_from(frame.len())
+            .map_err(|error| Fault::Throw(error.to_string()))?
+            .to_ne_bytes();
         let write = async {
             self.socket.write_all(&length).await?;
             self.socket.write_all(frame).await

@@ -7,8 +7,7 @@ use serde_json::Value as Json;
 use super::protocol::value::Kind;
 use super::protocol::{FieldsEntry, ListValue, Struct, Value};
 use crate::plugins::functions::{LuaArray, format_number, is_array};
-use crate::plugins::pdk::{Named, Single, Throw};
-use crate::proxy::QueryValue;
+use crate::plugins::pdk::{Named, QueryValue, Single, Throw};
 
 /// A value from a plugin server. `false` becomes nil, and null the text `NULL_VALUE`: Kong takes the first kind that is
 /// true in Lua's sense, and its decoder names an enum's values.
@@ -30,7 +29,10 @@ pub(super) fn to_lua(lua: &Lua, value: Option<&Value>) -> mlua::Result<LuaValue>
         Some(Kind::StructValue(fields)) => {
             let table = lua.create_table()?;
             for entry in &fields.fields {
-                table.raw_set(lua.create_string(&entry.key)?, to_lua(lua, entry.value.as_ref())?)?;
+                table.raw_set(
+                    lua.create_string(&entry.key)?,
+                    to_lua(lua, entry.value.as_ref())?,
+                )?;
             }
             LuaValue::Table(table)
         }
@@ -47,7 +49,11 @@ pub(super) fn from_lua(value: &LuaValue) -> mlua::Result<Value> {
         LuaValue::Number(number) => Some(Kind::NumberValue(*number)),
         LuaValue::String(text) => Some(Kind::StringValue(Bytes::copy_from_slice(&text.as_bytes()))),
         LuaValue::Table(table) if is_array(table)? => {
-            let values = LuaArray(table).elements()?.iter().map(from_lua).collect::<mlua::Result<_>>()?;
+            let values = LuaArray(table)
+                .elements()?
+                .iter()
+                .map(from_lua)
+                .collect::<mlua::Result<_>>()?;
             Some(Kind::ListValue(ListValue { values }))
         }
         LuaValue::Table(table) => {
@@ -58,9 +64,17 @@ pub(super) fn from_lua(value: &LuaValue) -> mlua::Result<Value> {
                     LuaValue::String(text) => Bytes::copy_from_slice(&text.as_bytes()),
                     LuaValue::Integer(integer) => integer.to_string().into(),
                     LuaValue::Number(number) => format_number(*number).into(),
-                    other => return Err(mlua::Error::runtime(format!("string expected, got {}", other.type_name()))),
+                    other => {
+                        return Err(mlua::Error::runtime(format!(
+                            "string expected, got {}",
+                            other.type_name()
+                        )));
+                    }
                 };
-                fields.push(FieldsEntry { key, value: Some(from_lua(&value)?) });
+                fields.push(FieldsEntry {
+                    key,
+                    value: Some(from_lua(&value)?),
+                });
             }
             Some(Kind::StructValue(Struct { fields }))
         }
@@ -76,19 +90,34 @@ pub(super) fn to_json(value: Option<&Value>) -> Json {
         None | Some(Kind::BoolValue(false)) => Json::Null,
         Some(Kind::BoolValue(true)) => Json::Bool(true),
         Some(Kind::StringValue(bytes)) => text(bytes).into(),
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 1e15 => Json::from(*number as i64),
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            Json::from(*number as i64)
+        }
         Some(Kind::NumberValue(number)) => Json::from(*number),
         Some(Kind::NullValue(_)) => "NULL_VALUE".into(),
-        Some(Kind::ListValue(list)) => list.values.iter().map(|value| to_json(Some(value))).collect(),
-        Some(Kind::StructValue(fields)) => {
-            Json::Object(fields.fields.iter().map(|entry| (text(&entry.key), to_json(entry.value.as_ref()))).collect())
-        }
+        Some(Kind::ListValue(list)) => list
+            .values
+            .iter()
+            .map(|value| to_json(Some(value)))
+            .collect(),
+        Some(Kind::StructValue(fields)) => Json::Object(
+            fields
+                .fields
+                .iter()
+                .map(|entry| (text(&entry.key), to_json(entry.value.as_ref())))
+                .collect(),
+        ),
     }
 }
 
 /// The values of a header.
 pub(super) fn header_values(name: &[u8], value: Option<&Value>) -> Result<Vec<Vec<u8>>, Throw> {
-    let invalid = |got: &str| Throw(format!("invalid header value for {:?}: got {got}", String::from_utf8_lossy(name)));
+    let invalid = |got: &str| {
+        Throw(format!(
+            "invalid header value for {:?}: got {got}",
+            String::from_utf8_lossy(name)
+        ))
+    };
     match value.and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(text)) => Ok(vec![text.to_vec()]),
         Some(Kind::NumberValue(number)) => Ok(vec![format_number(*number).into_bytes()]),
@@ -110,13 +139,21 @@ pub(super) fn header_values(name: &[u8], value: Option<&Value>) -> Result<Vec<Ve
 /// The headers of `set_headers` and `exit`; a value that becomes nil is no entry of a Lua table.
 pub(super) fn headers(headers: &Struct) -> Result<Vec<(Vec<u8>, Vec<Vec<u8>>)>, Throw> {
     let present = |value: Option<&Value>| {
-        !matches!(value.and_then(|value| value.kind.as_ref()), None | Some(Kind::BoolValue(false)))
+        !matches!(
+            value.and_then(|value| value.kind.as_ref()),
+            None | Some(Kind::BoolValue(false))
+        )
     };
     headers
         .fields
         .iter()
         .filter(|entry| present(entry.value.as_ref()))
-        .map(|entry| Ok((entry.key.to_vec(), header_values(&entry.key, entry.value.as_ref())?)))
+        .map(|entry| {
+            Ok((
+                entry.key.to_vec(),
+                header_values(&entry.key, entry.value.as_ref())?,
+            ))
+        })
         .collect()
 }
 
@@ -163,9 +200,13 @@ pub(super) fn named(named: Vec<Named>) -> Struct {
         value: Some(match values.len() {
             1 => single(values.remove(0)),
             _ => Value {
-                kind: Some(Kind::ListValue(ListValue { values: values.into_iter().map(single).collect() })),
+                kind: Some(Kind::ListValue(ListValue {
+                    values: values.into_iter().map(single).collect(),
+                })),
             },
         }),
     });
-    Struct { fields: fields.collect() }
+    Struct {
+        fields: fields.collect(),
+    }
 }

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mlua::Value as LuaValue;
 use prost::Message;
-use serde_json::Value as Json;
 
 use super::convert;
+use super::entities::{consumer, route, said_consumer, service as service_message};
 use super::protocol as wire;
-use crate::plugins::pdk::{ExitBody, Phase, Single, Throw, permit, METHODS};
-use crate::proxy::{Consumer, Credential, Exchange};
-use crate::store::Entity;
+use crate::plugins::pdk::{ExitBody, METHODS, Phase, Single, Throw, permit};
+use crate::proxy::{Credential, Exchange};
 
 /// What a call leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +37,12 @@ impl From<Throw> for Refusal {
 }
 
 /// Answers one call. The request body must have been read before `kong.request.get_raw_body`.
-pub(crate) fn dispatch(exchange: &Arc<Exchange>, phase: Phase, method: &str, arguments: Bytes) -> Result<Reply, Refusal> {
+pub(crate) fn dispatch(
+    exchange: &Arc<Exchange>,
+    phase: Phase,
+    method: &str,
+    arguments: Bytes,
+) -> Result<Reply, Refusal> {
     if !METHODS.iter().any(|(name, _)| *name == method) {
         return Err(Refusal::UnknownMethod(method.to_owned()));
     }
@@ -46,8 +50,17 @@ pub(crate) fn dispatch(exchange: &Arc<Exchange>, phase: Phase, method: &str, arg
     let (group, function) = method.rsplit_once('.').unwrap_or_default();
     if method == "kong.response.exit" {
         let arguments: wire::ExitArgs = read(arguments)?;
-        let headers = arguments.headers.as_ref().map(convert::headers).transpose()?.unwrap_or_default();
-        exchange.exit(i64::from(arguments.status), ExitBody::Raw(arguments.body), &headers)?;
+        let headers = arguments
+            .headers
+            .as_ref()
+            .map(convert::headers)
+            .transpose()?
+            .unwrap_or_default();
+        exchange.exit(
+            i64::from(arguments.status),
+            ExitBody::Raw(arguments.body),
+            &headers,
+        )?;
         return Ok(Reply::Exit);
     }
     let reply = match group {
@@ -81,7 +94,10 @@ fn client(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes
         },
         "load_consumer" => {
             let spec: wire::ConsumerSpec = read(arguments)?;
-            exchange.load_consumer(&lossy(&spec.id), spec.by_username)?.as_ref().map_or_else(Bytes::new, consumer)
+            exchange
+                .load_consumer(&lossy(&spec.id), spec.by_username)?
+                .as_ref()
+                .map_or_else(Bytes::new, consumer)
         }
         "get_consumer" => {
             let current = exchange.state().consumer.clone();
@@ -96,7 +112,11 @@ fn client(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes
             exchange.authenticate(arguments.consumer.map(said_consumer), credential)?;
             Bytes::new()
         }
-        _ => exchange.protocol().map_or_else(Bytes::new, text),
+        _ => {
+            // Whether TLS may have ended before the gateway: with no trusted address it makes no difference.
+            let _allow_terminated: wire::Bool = read(arguments)?;
+            exchange.protocol().map_or_else(Bytes::new, text)
+        }
     })
 }
 
@@ -116,7 +136,10 @@ fn log(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes, T
         "set_serialize_value" => {
             let pair: wire::Kv = read(arguments)?;
             let value = convert::to_json(pair.v.as_ref());
-            exchange.state().serialize_values.push((lossy(&pair.k), value));
+            exchange
+                .state()
+                .serialize_values
+                .push((lossy(&pair.k), value));
         }
         level => super::write_log(level, &convert::log_line(&read(arguments)?)),
     }
@@ -127,7 +150,9 @@ fn nginx(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes,
     match function {
         "get_var" => {
             let name: wire::String = read(arguments)?;
-            Ok(exchange.nginx_variable(&lossy(&name.v)).map_or_else(Bytes::new, bytes))
+            Ok(exchange
+                .nginx_variable(&lossy(&name.v))
+                .map_or_else(Bytes::new, bytes))
         }
         "set_ctx" => {
             let pair: wire::Kv = read(arguments)?;
@@ -138,7 +163,9 @@ fn nginx(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes,
             let name: wire::String = read(arguments)?;
             get_from_table(exchange, &exchange.nginx_ctx, &name.v)
         }
-        "req_start_time" => Ok(encode(&wire::Number { v: exchange.start_time() })),
+        "req_start_time" => Ok(encode(&wire::Number {
+            v: exchange.start_time(),
+        })),
         "get_subsystem" => Ok(text("http")),
         // get_tls1_version_str: the client's connection has no TLS.
         _ => Ok(Bytes::new()),
@@ -151,14 +178,20 @@ fn node(exchange: &Exchange, function: &str) -> Bytes {
         return text(exchange.node_id.to_string());
     }
     // The stand-in has no shared dictionaries: what an idle Kong with default sizes reports.
-    let dictionary = |allocated_slabs, capacity| Some(DictStats { allocated_slabs, capacity });
+    let dictionary = |allocated_slabs, capacity| {
+        Some(DictStats {
+            allocated_slabs,
+            capacity,
+        })
+    };
     encode(&wire::MemoryStats {
         lua_shared_dicts: Some(LuaSharedDicts {
             kong: dictionary(40_960, 5_242_880),
             kong_db_cache: dictionary(798_720, 134_217_728),
         }),
         workers_lua_vms: vec![WorkerLuaVm {
-            http_allocated_gc: i64::try_from(exchange.worker.lua.state().used_memory()).unwrap_or(i64::MAX),
+            http_allocated_gc: i64::try_from(exchange.worker.lua.state().used_memory())
+                .unwrap_or(i64::MAX),
             pid: std::process::id().into(),
         }],
     })
@@ -169,7 +202,9 @@ fn request(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Byte
         "get_scheme" | "get_forwarded_scheme" => text("http"),
         "get_host" | "get_forwarded_host" => text(exchange.host()),
         "get_port" | "get_forwarded_port" => integer(exchange.port().into()),
-        "get_http_version" => encode(&wire::Number { v: exchange.http_version() }),
+        "get_http_version" => encode(&wire::Number {
+            v: exchange.http_version(),
+        }),
         "get_method" => text(exchange.method()),
         "get_path" => bytes(exchange.path()),
         "get_path_with_query" => text(exchange.path_with_query()),
@@ -180,35 +215,56 @@ fn request(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Byte
                 None => Bytes::new(),
                 Some(Single::Text(value)) => bytes(value),
                 Some(Single::Flag) => {
-                    return Err(Throw::new("bad argument #2 to 'encode' (string expected for field 'v', got boolean)"));
+                    return Err(Throw::new(
+                        "bad argument #2 to 'encode' (string expected for field 'v', got boolean)",
+                    ));
                 }
             }
         }
-        "get_query" => encode(&convert::named(exchange.query(read::<wire::Int>(arguments)?.v.into())?)),
-        "get_header" => exchange.header(&read::<wire::String>(arguments)?.v).map_or_else(Bytes::new, bytes),
+        "get_query" => encode(&convert::named(
+            exchange.query(read::<wire::Int>(arguments)?.v.into())?,
+        )),
+        "get_header" => exchange
+            .header(&read::<wire::String>(arguments)?.v)
+            .map_or_else(Bytes::new, bytes),
         "get_headers" => {
             let maximum: wire::Int = read(arguments)?;
             // After the answer Kong hands over what it saved, whatever the bound.
             let saved = exchange.state().phase == Phase::LogTimer;
-            encode(&convert::named(exchange.headers(if saved { 100 } else { maximum.v.into() })?))
+            encode(&convert::named(exchange.headers(if saved {
+                100
+            } else {
+                maximum.v.into()
+            })?))
         }
         "get_raw_body" => {
             use wire::raw_body_result::Kind;
             let (content, path) = exchange.raw_body();
             let kind = match (content, path) {
                 (Some(content), _) => Kind::Content(content),
-                (None, Some(path)) => Kind::BodyFilepath(path.to_string_lossy().into_owned().into()),
+                (None, Some(path)) => {
+                    Kind::BodyFilepath(path.to_string_lossy().into_owned().into())
+                }
                 (None, None) => Kind::Error(Bytes::from_static(b"Can't read request body")),
             };
             encode(&wire::RawBodyResult { kind: Some(kind) })
         }
         _ => {
             let state = exchange.state();
-            let captures = state.matched.as_ref().map(|matched| matched.captures.clone()).unwrap_or_default();
+            let captures = state
+                .matched
+                .as_ref()
+                .map(|matched| matched.captures.clone())
+                .unwrap_or_default();
             let named = captures.named.into_iter();
             encode(&wire::UriCapturesResult {
                 unnamed: captures.unnamed.into_iter().map(Bytes::from).collect(),
-                named: named.map(|(key, value)| wire::NamedEntry { key: key.into(), value: value.into() }).collect(),
+                named: named
+                    .map(|(key, value)| wire::NamedEntry {
+                        key: key.into(),
+                        value: value.into(),
+                    })
+                    .collect(),
             })
         }
     })
@@ -217,11 +273,17 @@ fn request(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Byte
 fn response(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes, Throw> {
     Ok(match function {
         "get_status" => integer(exchange.response_status().into()),
-        "get_header" => exchange.response_header(&read::<wire::String>(arguments)?.v).map_or_else(Bytes::new, bytes),
+        "get_header" => exchange
+            .response_header(&read::<wire::String>(arguments)?.v)
+            .map_or_else(Bytes::new, bytes),
         "get_headers" => {
             let maximum: wire::Int = read(arguments)?;
             let saved = exchange.state().phase == Phase::LogTimer;
-            encode(&convert::named(exchange.response_headers(if saved { 100 } else { maximum.v.into() })?))
+            encode(&convert::named(exchange.response_headers(if saved {
+                100
+            } else {
+                maximum.v.into()
+            })?))
         }
         "get_source" => text(exchange.response_source()),
         "set_status" => {
@@ -253,15 +315,23 @@ fn response(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Byt
 
 fn router(exchange: &Exchange, function: &str) -> Bytes {
     if function == "get_route" {
-        return exchange.route_entity().as_ref().map_or_else(Bytes::new, route);
+        return exchange
+            .route_entity()
+            .as_ref()
+            .map_or_else(Bytes::new, route);
     }
-    exchange.service_entity().as_ref().map_or_else(Bytes::new, service_message)
+    exchange
+        .service_entity()
+        .as_ref()
+        .map_or_else(Bytes::new, service_message)
 }
 
 fn service(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes, Throw> {
     if function == "set_upstream" {
         let name: wire::String = read(arguments)?;
-        return Ok(exchange.set_upstream(&lossy(&name.v))?.map_or_else(Bytes::new, boolean));
+        return Ok(exchange
+            .set_upstream(&lossy(&name.v))?
+            .map_or_else(Bytes::new, boolean));
     }
     let target: wire::Target = read(arguments)?;
     exchange.set_target(&lossy(&target.host), target.port.into())?;
@@ -297,16 +367,29 @@ fn service_request(exchange: &Exchange, function: &str, arguments: Bytes) -> Res
 
 fn service_response(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes, Throw> {
     Ok(match function {
-        "get_status" => exchange.service_status().map_or_else(Bytes::new, |status| integer(status.into())),
-        "get_header" => exchange.service_header(&read::<wire::String>(arguments)?.v).map_or_else(Bytes::new, bytes),
-        "get_headers" => encode(&convert::named(exchange.service_headers(read::<wire::Int>(arguments)?.v.into())?)),
-        _ => encode(&wire::ByteString { v: exchange.service_body()? }),
+        "get_status" => exchange
+            .service_status()
+            .map_or_else(Bytes::new, |status| integer(status.into())),
+        "get_header" => exchange
+            .service_header(&read::<wire::String>(arguments)?.v)
+            .map_or_else(Bytes::new, bytes),
+        "get_headers" => encode(&convert::named(
+            exchange.service_headers(read::<wire::Int>(arguments)?.v.into())?,
+        )),
+        _ => encode(&wire::ByteString {
+            v: exchange.service_body()?,
+        }),
     })
 }
 
 fn set_in_table(exchange: &Exchange, table: &mlua::Table, pair: &wire::Kv) -> Result<(), Throw> {
     let lua = exchange.worker.lua.state();
-    let set = || table.raw_set(lua.create_string(&pair.k)?, convert::to_lua(lua, pair.v.as_ref())?);
+    let set = || {
+        table.raw_set(
+            lua.create_string(&pair.k)?,
+            convert::to_lua(lua, pair.v.as_ref())?,
+        )
+    };
     set().map_err(|error: mlua::Error| Throw(error.to_string()))
 }
 
@@ -315,7 +398,9 @@ fn get_from_table(exchange: &Exchange, table: &mlua::Table, name: &[u8]) -> Resu
     let get = || -> mlua::Result<wire::Value> {
         convert::from_lua(&table.raw_get::<LuaValue>(lua.create_string(name)?)?)
     };
-    get().map(|value| encode(&value)).map_err(|error| Throw(error.to_string()))
+    get()
+        .map(|value| encode(&value))
+        .map_err(|error| Throw(error.to_string()))
 }
 
 fn read<T: Message + Default>(arguments: Bytes) -> Result<T, Throw> {
@@ -327,7 +412,9 @@ fn encode(message: &impl Message) -> Bytes {
 }
 
 fn text(value: impl Into<String>) -> Bytes {
-    encode(&wire::String { v: value.into().into() })
+    encode(&wire::String {
+        v: value.into().into(),
+    })
 }
 
 fn bytes(value: Vec<u8>) -> Bytes {
@@ -345,115 +432,4 @@ fn boolean(value: bool) -> Bytes {
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A consumer as an external plugin describes it: nothing of it is looked up.
-fn said_consumer(said: wire::Consumer) -> Consumer {
-    let mut entity = serde_json::Map::new();
-    let id = lossy(&said.id);
-    for (field, value) in [("id", &said.id), ("username", &said.username), ("custom_id", &said.custom_id)] {
-        if !value.is_empty() {
-            entity.insert(field.to_owned(), lossy(value).into());
-        }
-    }
-    if said.created_at != 0 {
-        entity.insert("created_at".to_owned(), said.created_at.into());
-    }
-    if !said.tags.is_empty() {
-        entity.insert("tags".to_owned(), said.tags.iter().map(|tag| Json::from(lossy(tag))).collect());
-    }
-    Consumer { id, entity: Arc::new(entity) }
-}
-
-fn consumer(entity: &Entity) -> Bytes {
-    let read = Fields(entity);
-    encode(&wire::Consumer {
-        id: read.text("id"),
-        created_at: read.number("created_at"),
-        username: read.text("username"),
-        custom_id: read.text("custom_id"),
-        tags: read.list("tags"),
-    })
-}
-
-fn route(entity: &Entity) -> Bytes {
-    let read = Fields(entity);
-    let message = wire::Route {
-        id: read.text("id"),
-        created_at: read.number("created_at"),
-        updated_at: read.number("updated_at"),
-        name: read.text("name"),
-        protocols: read.list("protocols"),
-        methods: read.list("methods"),
-        hosts: read.list("hosts"),
-        paths: read.list("paths"),
-        // A table by name in Lua, which has no elements to list.
-        headers: Vec::new(),
-        https_redirect_status_code: read.small("https_redirect_status_code"),
-        regex_priority: read.small("regex_priority"),
-        strip_path: read.flag("strip_path"),
-        preserve_host: read.flag("preserve_host"),
-        snis: read.list("snis"),
-        sources: Vec::new(),
-        destinations: Vec::new(),
-        tags: read.list("tags"),
-        service: read.reference("service").map(|id| wire::ServiceKey { id }),
-    };
-    let mut encoded = message.encode_to_vec();
-    for (field, tag) in [("strip_path", 12 << 3), ("preserve_host", 13 << 3)] {
-        if entity.get(field) == Some(&Json::Bool(false)) {
-            encoded.extend([tag, 0]);
-        }
-    }
-    encoded.into()
-}
-
-fn service_message(entity: &Entity) -> Bytes {
-    let read = Fields(entity);
-    encode(&wire::Service {
-        id: read.text("id"),
-        created_at: read.number("created_at"),
-        updated_at: read.number("updated_at"),
-        name: read.text("name"),
-        retries: read.small("retries"),
-        protocol: read.text("protocol"),
-        host: read.text("host"),
-        port: read.small("port"),
-        path: read.text("path"),
-        connect_timeout: read.small("connect_timeout"),
-        write_timeout: read.small("write_timeout"),
-        read_timeout: read.small("read_timeout"),
-        tags: read.list("tags"),
-        client_certificate: read.reference("client_certificate").map(|id| wire::CertificateKey { id }),
-    })
-}
-
-/// Reads an entity's fields, absent and null ones as empty.
-struct Fields<'a>(&'a Entity);
-
-impl Fields<'_> {
-    fn text(&self, field: &str) -> Bytes {
-        self.0.get(field).and_then(Json::as_str).unwrap_or_default().to_owned().into()
-    }
-
-    fn number(&self, field: &str) -> i64 {
-        self.0.get(field).and_then(Json::as_i64).unwrap_or_default()
-    }
-
-    fn small(&self, field: &str) -> i32 {
-        i32::try_from(self.number(field)).unwrap_or(i32::MAX)
-    }
-
-    fn flag(&self, field: &str) -> bool {
-        self.0.get(field).and_then(Json::as_bool).unwrap_or_default()
-    }
-
-    fn list(&self, field: &str) -> Vec<Bytes> {
-        let items = self.0.get(field).and_then(Json::as_array);
-        items.into_iter().flatten().filter_map(Json::as_str).map(|item| item.to_owned().into()).collect()
-    }
-
-    fn reference(&self, field: &str) -> Option<Bytes> {
-        Some(self.0.get(field)?.get("id")?.as_str()?.to_owned().into())
-    }
 }

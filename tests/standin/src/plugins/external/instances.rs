@@ -48,20 +48,33 @@ pub(super) enum NoInstance {
 impl Instances {
     /// One for each worker.
     pub(crate) fn for_workers(count: usize) -> Vec<Self> {
-        let workers: Arc<[Mutex<HashMap<String, Instance>>]> = (0..count).map(|_| Mutex::default()).collect();
+        let workers: Arc<[Mutex<HashMap<String, Instance>>]> =
+            (0..count).map(|_| Mutex::default()).collect();
         let sequence = Arc::new(AtomicU64::new(0));
-        (0..count).map(|worker| Self { workers: workers.clone(), worker, sequence: sequence.clone() }).collect()
+        (0..count)
+            .map(|worker| Self {
+                workers: workers.clone(),
+                worker,
+                sequence: sequence.clone(),
+            })
+            .collect()
     }
 
     /// Forgets all instances of a plugin in all workers.
     pub(super) fn forget(&self, plugin_name: &str) {
         for worker in self.workers.iter() {
-            worker.lock().retain(|_, instance| instance.plugin_name != plugin_name);
+            worker
+                .lock()
+                .retain(|_, instance| instance.plugin_name != plugin_name);
         }
     }
 
     /// The instance of this worker; started, or started anew, if the configuration changed since.
-    pub(super) async fn obtain(&self, exchange: &Exchange, plugin: &PluginConfig) -> Result<i32, NoInstance> {
+    pub(super) async fn obtain(
+        &self,
+        exchange: &Exchange,
+        plugin: &PluginConfig,
+    ) -> Result<i32, NoInstance> {
         let version = exchange.compiled.version;
         let mut steps = 0;
         let previous = loop {
@@ -81,7 +94,11 @@ impl Instances {
                     }
                     Some(_) => {}
                     None => {
-                        let claim = Instance { plugin_name: String::new(), id: None, version };
+                        let claim = Instance {
+                            plugin_name: String::new(),
+                            id: None,
+                            version,
+                        };
                         instances.insert(plugin.id.clone(), claim);
                         break None;
                     }
@@ -92,8 +109,14 @@ impl Instances {
         };
         match self.start(exchange, plugin).await {
             Ok(id) => {
-                let instance = Instance { plugin_name: plugin.name.clone(), id: Some(id), version };
-                self.workers[self.worker].lock().insert(plugin.id.clone(), instance);
+                let instance = Instance {
+                    plugin_name: plugin.name.clone(),
+                    id: Some(id),
+                    version,
+                };
+                self.workers[self.worker]
+                    .lock()
+                    .insert(plugin.id.clone(), instance);
                 if let Some(instance_id) = previous {
                     let close = Call::CmdCloseInstance(CmdCloseInstance { instance_id });
                     if let Err(fault) = super::call(exchange, plugin, close).await {
@@ -102,7 +125,7 @@ impl Instances {
                 }
                 Ok(id)
             }
-            Err(Fault::Answer(message) | Fault::Throw(message)) => {
+            Err(Fault::Answer(message) | Fault::Refused(message) | Fault::Throw(message)) => {
                 tracing::error!(plugin = plugin.name, %message, "starting instance");
                 self.workers[self.worker].lock().remove(&plugin.id);
                 Err(NoInstance::NotStarted(message))
@@ -112,22 +135,44 @@ impl Instances {
 
     async fn start(&self, exchange: &Exchange, plugin: &PluginConfig) -> Result<i32, Fault> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let config = Value::Object(instance_config(plugin, &exchange.compiled.workspace, sequence)).to_string();
-        let start = CmdStartInstance { name: plugin.name.clone().into(), config: config.into() };
+        let config = Value::Object(instance_config(
+            plugin,
+            &exchange.compiled.workspace,
+            sequence,
+        ))
+        .to_string();
+        let start = CmdStartInstance {
+            name: plugin.name.clone().into(),
+            config: config.into(),
+        };
         let returned = super::call(exchange, plugin, Call::CmdStartInstance(start)).await?;
         match returned.r#return {
             Some(rpc_return::Return::InstanceStatus(status)) => Ok(status.instance_id),
-            _ => Err(Fault::Throw("attempt to index field 'instance_status' (a nil value)".to_owned())),
+            _ => Err(Fault::Throw(
+                "attempt to index field 'instance_status' (a nil value)".to_owned(),
+            )),
         }
     }
 }
 
 /// The plugin's configuration with what Kong adds to it.
-pub(crate) fn instance_config(plugin: &PluginConfig, workspace: &str, sequence: u64) -> Map<String, Value> {
+pub(crate) fn instance_config(
+    plugin: &PluginConfig,
+    workspace: &str,
+    sequence: u64,
+) -> Map<String, Value> {
     let mut config = plugin.config.clone();
     let id = |id: &Option<String>| id.clone().unwrap_or_default();
     let scope = &plugin.scope;
-    let key = [&plugin.name, &id(&scope.route), &id(&scope.service), &id(&scope.consumer), "", workspace].join(":");
+    let key = [
+        &plugin.name,
+        &id(&scope.route),
+        &id(&scope.service),
+        &id(&scope.consumer),
+        "",
+        workspace,
+    ]
+    .join(":");
     config.insert("__key__".to_owned(), format!("plugins:{key}").into());
     config.insert("__seq__".to_owned(), sequence.into());
     config.insert("__plugin_id".to_owned(), plugin.id.clone().into());

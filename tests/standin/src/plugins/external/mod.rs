@@ -16,6 +16,7 @@
 mod connection;
 mod convert;
 mod dispatch;
+mod entities;
 mod instances;
 mod protocol;
 
@@ -27,12 +28,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 
-pub(crate) use instances::Instances;
 use super::config::PluginConfig;
 use super::pdk::{Phase, Throw};
 use crate::proxy::Exchange;
 use connection::{Connection, Fault};
 use dispatch::Reply as Answer;
+pub(crate) use instances::Instances;
 use protocol::rpc_call::Call;
 use protocol::{CmdHandleEvent, RpcCall, RpcReturn};
 
@@ -46,7 +47,11 @@ enum Event {
 }
 
 /// Sends one event and serves the calls that it makes.
-pub(crate) async fn handle_event(exchange: &Arc<Exchange>, plugin: &PluginConfig, phase: Phase) -> Result<(), Throw> {
+pub(crate) async fn handle_event(
+    exchange: &Arc<Exchange>,
+    plugin: &PluginConfig,
+    phase: Phase,
+) -> Result<(), Throw> {
     loop {
         let outcome = match exchange.worker.instances.obtain(exchange, plugin).await {
             Ok(instance_id) => event(exchange, plugin, instance_id, phase).await,
@@ -56,21 +61,35 @@ pub(crate) async fn handle_event(exchange: &Arc<Exchange>, plugin: &PluginConfig
         match outcome {
             Ok(Event::Done | Event::Exited) => return Ok(()),
             Err(Fault::Throw(message)) => return Err(Throw(message)),
-            Err(Fault::Answer(message)) if message.contains("closed") || message.contains("no plugin instance") => {
+            Err(Fault::Answer(message))
+                if message.contains("closed") || message.contains("no plugin instance") =>
+            {
                 tracing::warn!(plugin = plugin.name, %message, "a plugin server dropped an event; it is sent again");
                 exchange.worker.instances.forget(&plugin.name);
                 tokio::task::yield_now().await;
             }
-            Err(Fault::Answer(message)) => {
+            Err(Fault::Answer(message) | Fault::Refused(message)) => {
                 tracing::error!(plugin = plugin.name, %message, "pluginserver error");
-                return if phase == Phase::LogTimer { Err(Throw(message)) } else { exchange.error(500, None, &[]) };
+                return if phase == Phase::LogTimer {
+                    Err(Throw(message))
+                } else {
+                    exchange.error(500, None, &[])
+                };
             }
         }
     }
 }
 
-async fn event(exchange: &Arc<Exchange>, plugin: &PluginConfig, instance_id: i32, phase: Phase) -> Result<Event, Fault> {
-    let command = CmdHandleEvent { instance_id, event_name: Bytes::from_static(phase.name().as_bytes()) };
+async fn event(
+    exchange: &Arc<Exchange>,
+    plugin: &PluginConfig,
+    instance_id: i32,
+    phase: Phase,
+) -> Result<Event, Fault> {
+    let command = CmdHandleEvent {
+        instance_id,
+        event_name: Bytes::from_static(phase.name().as_bytes()),
+    };
     let mut connection = Connection::open(&exchange.worker, plugin).await?;
     let sequence = connection.send(Call::CmdHandleEvent(command)).await?;
     let outcome = serve(exchange, &mut connection, phase).await;
@@ -78,18 +97,22 @@ async fn event(exchange: &Arc<Exchange>, plugin: &PluginConfig, instance_id: i32
         Ok(Event::Done) => {
             connection.returned(sequence).await?;
             connection.keep();
-            Ok(Event::Done)
         }
-        // Until the request ends nginx keeps the socket open, whatever became of the event.
-        other => {
+        Err(Fault::Answer(_)) => {}
+        // nginx closes a sound socket that nobody gave back when the request ends.
+        Ok(Event::Exited) | Err(Fault::Refused(_) | Fault::Throw(_)) => {
             exchange.state().held.push(connection.into_socket());
-            other
         }
     }
+    outcome
 }
 
 /// The PDK loop: a method, its arguments, one reply, until an empty method.
-async fn serve(exchange: &Arc<Exchange>, connection: &mut Connection, phase: Phase) -> Result<Event, Fault> {
+async fn serve(
+    exchange: &Arc<Exchange>,
+    connection: &mut Connection,
+    phase: Phase,
+) -> Result<Event, Fault> {
     loop {
         let method = connection.read_frame().await?;
         if method.is_empty() {
@@ -104,7 +127,7 @@ async fn serve(exchange: &Arc<Exchange>, connection: &mut Connection, phase: Pha
             Ok(Answer::Value(reply)) => connection.write_frame(&reply).await?,
             Ok(Answer::Exit) => return Ok(Event::Exited),
             Err(dispatch::Refusal::UnknownMethod(name)) => {
-                return Err(Fault::Answer(format!("method {name:?} not found")));
+                return Err(Fault::Refused(format!("method {name:?} not found")));
             }
             Err(dispatch::Refusal::Throw(throw)) => return Err(Fault::Throw(throw.0)),
         }
@@ -112,7 +135,11 @@ async fn serve(exchange: &Arc<Exchange>, connection: &mut Connection, phase: Pha
 }
 
 /// A call outside events: `start_instance`, `close_instance`.
-async fn call(exchange: &Exchange, plugin: &PluginConfig, command: Call) -> Result<RpcReturn, Fault> {
+async fn call(
+    exchange: &Exchange,
+    plugin: &PluginConfig,
+    command: Call,
+) -> Result<RpcReturn, Fault> {
     let mut connection = Connection::open(&exchange.worker, plugin).await?;
     let sequence = connection.send(command).await?;
     let returned = connection.returned(sequence).await?;
@@ -121,13 +148,19 @@ async fn call(exchange: &Exchange, plugin: &PluginConfig, command: Call) -> Resu
 }
 
 fn encode(sequence: i64, call: Call) -> Vec<u8> {
-    RpcCall { sequence, call: Some(call) }.encode_to_vec()
+    RpcCall {
+        sequence,
+        call: Some(call),
+    }
+    .encode_to_vec()
 }
 
 /// Writes a plugin's line at Kong's level.
 pub(crate) fn write_log(level: &str, message: &str) {
     match level {
-        "emerg" | "alert" | "crit" | "err" | "stderr" => tracing::error!(target: "kong_standin::plugin", level, "{message}"),
+        "emerg" | "alert" | "crit" | "err" | "stderr" => {
+            tracing::error!(target: "kong_standin::plugin", level, "{message}")
+        }
         "warn" => tracing::warn!(target: "kong_standin::plugin", "{message}"),
         "debug" | "inspect" => tracing::debug!(target: "kong_standin::plugin", "{message}"),
         _ => tracing::info!(target: "kong_standin::plugin", level, "{message}"),

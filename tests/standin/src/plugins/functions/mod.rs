@@ -1,6 +1,8 @@
 //! `pre-function` and `post-function`: Lua in Kong's default sandbox, on real LuaJIT, one state per worker.
 
 mod lent;
+mod ngx;
+mod setters;
 mod values;
 
 use std::collections::HashMap;
@@ -48,12 +50,24 @@ impl LuaWorker {
         let lent = lent::table(&lua, &current)?;
         let sandbox = lua.load(include_str!("sandbox.lua")).set_name("=sandbox");
         let (load, execute, slots) = sandbox.call(lent)?;
-        Ok(Self { lua, load, execute, slots, current, chunks: Mutex::default(), running: Mutex::default() })
+        Ok(Self {
+            lua,
+            load,
+            execute,
+            slots,
+            current,
+            chunks: Mutex::default(),
+            running: Mutex::default(),
+        })
     }
 
     /// The tables of one request: `kong.ctx.shared` and `ngx.ctx`.
     pub(crate) fn request_tables(&self) -> Result<(Table, Table), Throw> {
-        let table = || self.lua.create_table().map_err(|error| Throw(error.to_string()));
+        let table = || {
+            self.lua
+                .create_table()
+                .map_err(|error| Throw(error.to_string()))
+        };
         Ok((table()?, table()?))
     }
 
@@ -63,18 +77,30 @@ impl LuaWorker {
     }
 
     /// Puts the consumer where Kong keeps it, in `ngx.ctx`.
-    pub(crate) fn set_consumer(&self, nginx_ctx: &Table, consumer: Option<&Consumer>) -> Result<(), Throw> {
+    pub(crate) fn set_consumer(
+        &self,
+        nginx_ctx: &Table,
+        consumer: Option<&Consumer>,
+    ) -> Result<(), Throw> {
         let set = || {
-            let entity = consumer.map(|consumer| values::from_entity(&self.lua, &consumer.entity)).transpose()?;
+            let entity = consumer
+                .map(|consumer| values::from_entity(&self.lua, &consumer.entity))
+                .transpose()?;
             nginx_ctx.raw_set("authenticated_consumer", entity)
         };
         set().map_err(|error: mlua::Error| Throw(error.to_string()))
     }
 
     /// Runs the chunks of one phase in order, up to an exit.
-    pub(crate) fn run(&self, exchange: &Arc<Exchange>, plugin: &PluginConfig, phase: Phase) -> Result<(), String> {
+    pub(crate) fn run(
+        &self,
+        exchange: &Arc<Exchange>,
+        plugin: &PluginConfig,
+        phase: Phase,
+    ) -> Result<(), String> {
         let _running = self.running.lock();
-        self.run_chunks(exchange, plugin, phase).map_err(|error| error.to_string())
+        self.run_chunks(exchange, plugin, phase)
+            .map_err(|error| error.to_string())
     }
 
     /// Runs the body filters of one plugin on a piece of the body.
@@ -103,18 +129,32 @@ impl LuaWorker {
         filter().map_err(|error| error.to_string())
     }
 
-    fn run_chunks(&self, exchange: &Arc<Exchange>, plugin: &PluginConfig, phase: Phase) -> mlua::Result<()> {
+    fn run_chunks(
+        &self,
+        exchange: &Arc<Exchange>,
+        plugin: &PluginConfig,
+        phase: Phase,
+    ) -> mlua::Result<()> {
         let chunks = self.chunks(exchange.compiled.version, plugin, phase)?;
         *self.current.lock() = Some(exchange.clone());
         let outcome = chunks.into_iter().try_fold(false, |exited, chunk| {
-            if exited { Ok(true) } else { self.execute.call::<bool>(chunk) }
+            if exited {
+                Ok(true)
+            } else {
+                self.execute.call::<bool>(chunk)
+            }
         });
         *self.current.lock() = None;
         outcome.map(|_| ())
     }
 
     /// The compiled chunks, which keep their upvalues until the configuration changes.
-    fn chunks(&self, version: u64, plugin: &PluginConfig, phase: Phase) -> mlua::Result<Vec<Table>> {
+    fn chunks(
+        &self,
+        version: u64,
+        plugin: &PluginConfig,
+        phase: Phase,
+    ) -> mlua::Result<Vec<Table>> {
         let key = (plugin.id.clone(), phase.name());
         let mut cache = self.chunks.lock();
         if let Some((of, chunks)) = cache.get(&key)
@@ -122,8 +162,15 @@ impl LuaWorker {
         {
             return Ok(chunks.clone());
         }
-        let load = |source: &str| self.load.call::<Table>((source, format!("={} {}", plugin.name, phase.name())));
-        let chunks: Vec<Table> = plugin.functions(phase).into_iter().map(load).collect::<mlua::Result<_>>()?;
+        let load = |source: &str| {
+            self.load
+                .call::<Table>((source, format!("={} {}", plugin.name, phase.name())))
+        };
+        let chunks: Vec<Table> = plugin
+            .functions(phase)
+            .into_iter()
+            .map(load)
+            .collect::<mlua::Result<_>>()?;
         cache.insert(key, (version, chunks.clone()));
         Ok(chunks)
     }

@@ -58,7 +58,9 @@ pub(super) fn to_json(value: &LuaValue) -> mlua::Result<Value> {
         LuaValue::Nil => Value::Null,
         LuaValue::Boolean(boolean) => Value::Bool(*boolean),
         LuaValue::Integer(integer) => Value::from(*integer),
-        LuaValue::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => Value::from(*number as i64),
+        LuaValue::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
+            Value::from(*number as i64)
+        }
         LuaValue::Number(number) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
         LuaValue::String(text) => Value::from(text.to_string_lossy()),
         LuaValue::Table(table) if is_array(table)? => {
@@ -74,7 +76,12 @@ pub(super) fn to_json(value: &LuaValue) -> mlua::Result<Value> {
             Value::Object(map)
         }
         LuaValue::LightUserData(_) => Value::Null,
-        other => return Err(mlua::Error::runtime(format!("cannot serialise {}", other.type_name()))),
+        other => {
+            return Err(mlua::Error::runtime(format!(
+                "cannot serialise {}",
+                other.type_name()
+            )));
+        }
     })
 }
 
@@ -89,9 +96,14 @@ pub(super) fn named(lua: &Lua, named: Vec<Named>) -> mlua::Result<Table> {
     for (name, mut values) in named {
         let value = match values.len() {
             1 => single(values.remove(0))?,
-            _ => LuaValue::Table(lua.create_sequence_from(
-                values.into_iter().map(single).collect::<mlua::Result<Vec<_>>>()?,
-            )?),
+            _ => LuaValue::Table(
+                lua.create_sequence_from(
+                    values
+                        .into_iter()
+                        .map(single)
+                        .collect::<mlua::Result<Vec<_>>>()?,
+                )?,
+            ),
         };
         table.raw_set(lua.create_string(name)?, value)?;
     }
@@ -106,7 +118,10 @@ pub(super) fn header_values(value: &LuaValue) -> mlua::Result<Vec<Vec<u8>>> {
             .iter()
             .map(|element| match element {
                 LuaValue::String(text) => Ok(text.as_bytes().to_vec()),
-                other => Err(mlua::Error::runtime(format!("invalid header value in array: got {}", other.type_name()))),
+                other => Err(mlua::Error::runtime(format!(
+                    "invalid header value in array: got {}",
+                    other.type_name()
+                ))),
             })
             .collect(),
         LuaValue::Nil => Err(mlua::Error::runtime("invalid header value: got nil")),
@@ -122,11 +137,20 @@ pub(super) fn text(value: &LuaValue) -> mlua::Result<String> {
         LuaValue::Number(number) => format_number(*number),
         LuaValue::Boolean(boolean) => boolean.to_string(),
         LuaValue::Nil => "nil".to_owned(),
-        other => return Err(mlua::Error::runtime(format!("got {}, expected a string", other.type_name()))),
+        other => {
+            return Err(mlua::Error::runtime(format!(
+                "got {}, expected a string",
+                other.type_name()
+            )));
+        }
     })
 }
 
 /// Whole numbers as Lua prints them, without a fraction.
 pub(crate) fn format_number(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { number.to_string() }
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        format!("{number:.0}")
+    } else {
+        number.to_string()
+    }
 }

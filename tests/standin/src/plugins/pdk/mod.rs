@@ -166,7 +166,10 @@ pub(crate) fn permit(method: &str, phase: Phase) -> Result<(), Throw> {
         return Err(Throw(format!("method {method:?} not found")));
     };
     if phases & phase as u8 == 0 {
-        return Err(Throw(format!("{method}: function cannot be called in {} phase", phase.name())));
+        return Err(Throw(format!(
+            "{method}: function cannot be called in {} phase",
+            phase.name()
+        )));
     }
     Ok(())
 }

@@ -49,13 +49,19 @@ impl Exchange {
     /// `kong.request.get_query`: at most `maximum` arguments, the rest silently dropped.
     pub(crate) fn query(&self, maximum: i64) -> Result<Vec<Named>, Throw> {
         let maximum = bounded("max_args", maximum)?;
-        Ok(parse_query(self.state().query.as_deref().unwrap_or_default(), maximum))
+        Ok(parse_query(
+            self.state().query.as_deref().unwrap_or_default(),
+            maximum,
+        ))
     }
 
     /// `kong.request.get_query_arg`: the first value.
     pub(crate) fn query_argument(&self, name: &[u8]) -> Option<Single> {
         let parsed = parse_query(self.state().query.as_deref().unwrap_or_default(), 100);
-        parsed.into_iter().find(|(of, _)| of == name).and_then(|(_, values)| values.into_iter().next())
+        parsed
+            .into_iter()
+            .find(|(of, _)| of == name)
+            .and_then(|(_, values)| values.into_iter().next())
     }
 
     /// `kong.request.get_header`: the first value.
@@ -65,7 +71,10 @@ impl Exchange {
 
     /// `kong.request.get_headers`: at most `maximum` header lines, the rest silently dropped.
     pub(crate) fn headers(&self, maximum: i64) -> Result<Vec<Named>, Throw> {
-        Ok(grouped(&self.state().headers, bounded("max_headers", maximum)?))
+        Ok(grouped(
+            &self.state().headers,
+            bounded("max_headers", maximum)?,
+        ))
     }
 }
 
@@ -81,7 +90,9 @@ pub(super) fn bounded(name: &str, maximum: i64) -> Result<usize, Throw> {
 /// The first value; underscores and hyphens, capitals and small letters are the same in a name.
 pub(super) fn first(headers: &HeaderMap, name: &[u8]) -> Option<Vec<u8>> {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    let value = headers.get(&name).or_else(|| headers.get(name.replace('_', "-")))?;
+    let value = headers
+        .get(&name)
+        .or_else(|| headers.get(name.replace('_', "-")))?;
     Some(value.as_bytes().to_vec())
 }
 
@@ -90,7 +101,10 @@ pub(crate) fn grouped(headers: &HeaderMap, maximum: usize) -> Vec<Named> {
     let mut grouped: Vec<Named> = Vec::new();
     for (name, value) in headers.iter().take(maximum) {
         let value = Single::Text(value.as_bytes().to_vec());
-        match grouped.iter_mut().find(|(of, _)| of == name.as_str().as_bytes()) {
+        match grouped
+            .iter_mut()
+            .find(|(of, _)| of == name.as_str().as_bytes())
+        {
             Some((_, values)) => values.push(value),
             None => grouped.push((name.as_str().as_bytes().to_vec(), vec![value])),
         }
@@ -100,7 +114,11 @@ pub(crate) fn grouped(headers: &HeaderMap, maximum: usize) -> Vec<Named> {
 
 fn parse_query(query: &str, maximum: usize) -> Vec<Named> {
     let mut grouped: Vec<Named> = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()).take(maximum) {
+    for pair in query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .take(maximum)
+    {
         let (name, value) = match pair.split_once('=') {
             Some((name, value)) => (name, Single::Text(unescape(value))),
             None => (pair, Single::Flag),
@@ -122,7 +140,10 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
         let escaped = (first == b'%')
-            .then(|| tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()))
+            .then(|| {
+                tail.get(..2)
+                    .and_then(|digits| std::str::from_utf8(digits).ok())
+            })
             .flatten()
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         if let Some(byte) = escaped {

@@ -58,11 +58,34 @@ impl Exchange {
             }
         };
         let matched = state.matched.as_ref();
-        add("route", matched.map(|matched| entity(&matched.route.entity)));
-        add("service", matched.and_then(|matched| matched.service.as_ref()).map(|service| entity(&service.entity)));
-        add("consumer", state.consumer.as_ref().map(|consumer| entity(&consumer.entity)));
-        add("tries", (!state.tries.is_empty()).then(|| Value::Array(state.tries.clone())));
-        add("authenticated_entity", state.credential.as_ref().map(|credential| json!({"id": credential.id})));
+        add(
+            "route",
+            matched.map(|matched| entity(&matched.route.entity)),
+        );
+        add(
+            "service",
+            matched
+                .and_then(|matched| matched.service.as_ref())
+                .map(|service| entity(&service.entity)),
+        );
+        add(
+            "consumer",
+            state
+                .consumer
+                .as_ref()
+                .map(|consumer| entity(&consumer.entity)),
+        );
+        add(
+            "tries",
+            (!state.tries.is_empty()).then(|| Value::Array(state.tries.clone())),
+        );
+        add(
+            "authenticated_entity",
+            state
+                .credential
+                .as_ref()
+                .map(|credential| json!({"id": credential.id})),
+        );
         for (path, value) in &state.serialize_values {
             set_path(&mut root, path, value.clone());
         }
@@ -71,7 +94,13 @@ impl Exchange {
 }
 
 fn entity(entity: &Entity) -> Value {
-    Value::Object(entity.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect())
+    Value::Object(
+        entity
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    )
 }
 
 fn header_object(headers: &HeaderMap) -> Map<String, Value> {
@@ -87,7 +116,10 @@ fn object(named: &[Named]) -> Map<String, Value> {
         [only] => single(only),
         many => many.iter().map(single).collect(),
     };
-    named.iter().map(|(name, values)| (String::from_utf8_lossy(name).into_owned(), value(values))).collect()
+    named
+        .iter()
+        .map(|(name, values)| (String::from_utf8_lossy(name).into_owned(), value(values)))
+        .collect()
 }
 
 /// `a.b.c` creates the objects on its way; null removes.

@@ -3,13 +3,26 @@
 use bytes::Bytes;
 use http::Method;
 
-use super::response::{append, remove, replace};
 use super::Throw;
+use super::response::{append, remove, replace};
 use crate::proxy::{Exchange, escape};
 
 const METHODS: [&str; 15] = [
-    "GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "MKCOL", "COPY", "MOVE", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK",
-    "PATCH", "TRACE",
+    "GET",
+    "HEAD",
+    "PUT",
+    "POST",
+    "DELETE",
+    "OPTIONS",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "LOCK",
+    "UNLOCK",
+    "PATCH",
+    "TRACE",
 ];
 
 impl Exchange {
@@ -28,7 +41,8 @@ impl Exchange {
 
     /// `kong.service.set_target`: also the `Host` that the upstream sees.
     pub(crate) fn set_target(&self, host: &str, port: i64) -> Result<(), Throw> {
-        let port = u16::try_from(port).map_err(|_| Throw::new("port must be an integer between 0 and 65535"))?;
+        let port = u16::try_from(port)
+            .map_err(|_| Throw::new("port must be an integer between 0 and 65535"))?;
         let mut state = self.state();
         let target = state.target.as_mut().ok_or_else(no_service)?;
         host.clone_into(&mut target.host);
@@ -73,7 +87,10 @@ impl Exchange {
                 QueryValue::Flag(true) => parts.push(name),
                 QueryValue::Flag(false) => {}
                 QueryValue::Texts(texts) => {
-                    let pairs: Vec<_> = texts.iter().map(|text| format!("{name}={}", encode_component(text))).collect();
+                    let pairs: Vec<_> = texts
+                        .iter()
+                        .map(|text| format!("{name}={}", encode_component(text)))
+                        .collect();
                     parts.push(pairs.join("&"));
                 }
             }
@@ -85,10 +102,14 @@ impl Exchange {
     /// `kong.service.request.clear_query_arg`.
     pub(crate) fn clear_query_argument(&self, name: &[u8]) {
         let mut state = self.state();
-        let Some(query) = state.query.take() else { return };
+        let Some(query) = state.query.take() else {
+            return;
+        };
         let name = encode_component(name);
-        let kept: Vec<_> =
-            query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(of, _)| of) != name).collect();
+        let kept: Vec<_> = query
+            .split('&')
+            .filter(|pair| pair.split_once('=').map_or(*pair, |(of, _)| of) != name)
+            .collect();
         state.query = Some(kept.join("&")).filter(|query| !query.is_empty());
     }
 
@@ -97,7 +118,8 @@ impl Exchange {
         if !METHODS.contains(&method) {
             return Err(Throw(format!("invalid method: {method}")));
         }
-        self.state().method = Method::from_bytes(method.as_bytes()).map_err(|error| Throw(error.to_string()))?;
+        self.state().method =
+            Method::from_bytes(method.as_bytes()).map_err(|error| Throw(error.to_string()))?;
         Ok(())
     }
 
