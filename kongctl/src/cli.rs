@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("soon").is_err() && duration("99999999999999999999d").is_err());
     }

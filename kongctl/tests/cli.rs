@@ -1,5 +1,7 @@
 //! What a user sees of each verb: exit code, standard output and standard error, against the stand-in gateway.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -321,11 +321,10 @@ impl Client {
         loop {
             let outcome = self.attempt(method.clone(), path, body).await;
             let pause = match &outcome {
-                Ok(_) => None,
                 Err(failure) if failure.passing && (repeatable || failure.unsent) => {
                     self.retry.pause(retry, failure.retry_after)
                 }
-                Err(_) => None,
+                _ => None,
             };
             let Some(pause) = pause else {
                 return outcome.map_err(|failure| failure.error);
@@ -378,7 +377,7 @@ impl Client {
                 error: AdminError::Rejected {
                     method: name,
                     path: shown_path(),
-                    rejection: Rejection::read(status.as_u16(), &text),
+                    rejection: Box::new(Rejection::read(status.as_u16(), &text)),
                 },
             });
         }

@@ -13,7 +13,7 @@ pub(crate) enum AdminError {
     Rejected {
         method: &'static str,
         path: String,
-        rejection: Rejection,
+        rejection: Box<Rejection>,
     },
     /// The answer is not what an Admin API says.
     #[error("{method} {path} answered something that is not Kong's: {reason}")]
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_secret_that_kong_repeats_is_taken_out() {
         let body = r#"{"code":5,"fields":{"key":"s3cret"},"message":"UNIQUE violation detected on '{key=\"s3cret\"}'"}"#;
-        let rejection = Rejection::read(409, body);
+        let rejection = Box::new(Rejection::read(409, body));
         let error = AdminError::Rejected {
             method: "PUT",
             path: "/".to_owned(),

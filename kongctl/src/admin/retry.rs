@@ -58,7 +58,7 @@ mod tests {
             Some(Duration::from_millis(250))
         );
         assert_eq!(
-            POLICY.pause(0, Some(Duration::from_secs(60))),
+            POLICY.pause(0, Some(Duration::from_mins(1))),
             Some(POLICY.cap)
         );
     }

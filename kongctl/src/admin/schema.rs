@@ -115,10 +115,14 @@ impl Field {
         match (&self.ty, value) {
             (Type::Record(record), Value::Object(map)) => record.fill(map),
             (Type::Set(element) | Type::Array(element), Value::Array(list)) => {
-                list.iter_mut().for_each(|item| element.fill(item));
+                for item in list {
+                    element.fill(item);
+                }
             }
             (Type::Map(element), Value::Object(map)) => {
-                map.values_mut().for_each(|item| element.fill(item))
+                for item in map.values_mut() {
+                    element.fill(item);
+                }
             }
             _ => {}
         }

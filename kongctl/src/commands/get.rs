@@ -71,11 +71,11 @@ pub(super) async fn run(
     };
     match printer.format {
         Format::Name => {
-            let names: String = found
+            let names: Vec<String> = found
                 .iter()
                 .map(|entity| format!("{}/{}\n", kind.name(), entity.label))
                 .collect();
-            printer.result(&names)?;
+            printer.result(&names.concat())?;
         }
         Format::Json | Format::Yaml => {
             let mut values: Vec<Value> = found

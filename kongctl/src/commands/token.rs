@@ -20,7 +20,7 @@ pub(super) fn mint(arguments: &Mint, printer: Printer) -> anyhow::Result<Exit> {
     let token = sign(arguments.algorithm, &key, arguments.key_id.clone(), &claims)?;
     match printer.format {
         Format::Json | Format::Yaml => {
-            printer.value(&json!({ "token": token, "claims": claims }))?
+            printer.value(&json!({ "token": token, "claims": claims }))?;
         }
         Format::Table | Format::Name => printer.result(&token)?,
     }
@@ -127,7 +127,7 @@ mod tests {
             issuer: Some("https://issuer.example".to_owned()),
             subject: Some("alice".to_owned()),
             audience: vec!["llm".to_owned()],
-            expires_in: std::time::Duration::from_secs(60),
+            expires_in: std::time::Duration::from_mins(1),
             claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
         }
     }

@@ -47,7 +47,7 @@ pub(super) async fn run(
     let count = configuration.entities.len();
     match printer.format {
         Format::Json | Format::Yaml => {
-            printer.value(&json!({ "valid": true, "entities": count }))?
+            printer.value(&json!({ "valid": true, "entities": count }))?;
         }
         Format::Name => {}
         Format::Table => printer.result(&format!("{}, no mistakes.", changes::entities(count)))?,

@@ -147,12 +147,12 @@ fn blame(plan: &Plan, error: AdminError) -> Report {
             Outcome::Failed(AdminError::Rejected {
                 method,
                 path: path.clone(),
-                rejection: Rejection {
+                rejection: Box::new(Rejection {
                     message: "the node refused this entity, and with it the whole configuration"
                         .to_owned(),
                     fields: refused.fields.clone(),
-                    ..rejection.clone()
-                },
+                    ..Rejection::clone(rejection)
+                }),
             })
         })
         .collect();

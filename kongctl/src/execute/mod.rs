@@ -68,7 +68,9 @@ pub(crate) async fn run(
     let mut waiting: Vec<usize> = plan.needs.iter().map(Vec::len).collect();
     let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (index, needs) in plan.needs.iter().enumerate() {
-        needs.iter().for_each(|need| waiters[*need].push(index));
+        for need in needs {
+            waiters[*need].push(index);
+        }
     }
     let mut outcomes: Vec<Option<Outcome>> = (0..count).map(|_| None).collect();
     // The plan's order has creations first: they go first where there is a choice.

@@ -32,10 +32,15 @@ pub(crate) fn report(plan: &Plan, report: &Report, format: Format, paint: Paint)
 }
 
 fn names(plan: &Plan) -> String {
-    plan.changes
-        .iter()
-        .map(|change| format!("{}/{}\n", change.kind.name(), change.label))
-        .collect()
+    let lines = plan.changes.iter().map(|change| {
+        format!(
+            "{}/{}
+",
+            change.kind.name(),
+            change.label
+        )
+    });
+    lines.collect::<Vec<_>>().concat()
 }
 
 fn plan_text(plan: &Plan, paint: Paint) -> String {

@@ -41,7 +41,7 @@ impl Printer {
     }
 
     /// The paint for results.
-    pub(crate) fn paint(&self) -> Paint {
+    pub(crate) fn paint(self) -> Paint {
         Paint(self.colour_out && self.format == Format::Table)
     }
 
@@ -50,7 +50,7 @@ impl Printer {
         clippy::unused_self,
         reason = "results go through the printer, so that nothing else writes to standard output"
     )]
-    pub(crate) fn result(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn result(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| {
             if text.is_empty() || text.ends_with('\n') {
@@ -66,7 +66,7 @@ impl Printer {
     }
 
     /// Writes a value as JSON or YAML.
-    pub(crate) fn value(&self, value: &Value) -> io::Result<()> {
+    pub(crate) fn value(self, value: &Value) -> io::Result<()> {
         match self.format {
             Format::Yaml => self.result(&yaml::write(value)),
             _ => self.result(&json(value)),
@@ -74,7 +74,7 @@ impl Printer {
     }
 
     /// True if results are for programs.
-    pub(crate) fn is_structured(&self) -> bool {
+    pub(crate) fn is_structured(self) -> bool {
         matches!(self.format, Format::Json | Format::Yaml)
     }
 }

@@ -60,16 +60,17 @@ fn secrets_of_field(field: &Field, value: &Value, secret: bool, found: &mut Vec<
     match (&field.ty, value) {
         (Type::Record(record), Value::Object(map)) => secrets_of_record(record, map, found),
         (Type::Set(element) | Type::Array(element), Value::Array(items)) => {
-            items
-                .iter()
-                .for_each(|item| secrets_of_field(element, item, secret, found));
+            for item in items {
+                secrets_of_field(element, item, secret, found);
+            }
         }
         (Type::Map(element), Value::Object(map)) => {
-            map.values()
-                .for_each(|item| secrets_of_field(element, item, secret, found));
+            for item in map.values() {
+                secrets_of_field(element, item, secret, found);
+            }
         }
         (_, Value::String(text)) if secret && !text.starts_with("{vault://") => {
-            found.push(text.clone())
+            found.push(text.clone());
         }
         _ => {}
     }
@@ -95,9 +96,9 @@ fn redact_field(field: &Field, found: &mut Value) {
     match (&field.ty, found) {
         (Type::Record(record), Value::Object(map)) => redact_record(record, map),
         (Type::Set(element) | Type::Array(element), Value::Array(items)) => {
-            items
-                .iter_mut()
-                .for_each(|item| redact_field(element, item));
+            for item in items {
+                redact_field(element, item);
+            }
         }
         (Type::Map(element), Value::Object(map)) => map
             .values_mut()

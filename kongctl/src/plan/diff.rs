@@ -378,16 +378,13 @@ routes: [{name: theirs, paths: [/], service: llm}]
                 done[next] = true;
                 let change = &found.changes[next];
                 let key = (change.kind, change.id.clone());
-                match change.action {
-                    Action::Delete => { present.remove(&key); }
-                    _ => {
-                        let after = Entity { kind: change.kind, id: change.id.clone(),
-                            body: change.after.clone().unwrap(), label: String::new(), source: None };
-                        for (_, to, id, _) in after.references() {
-                            prop_assert!(present.contains(&(to, id.to_owned())), "{} {} before {}", change.kind.name(), change.label, id);
-                        }
-                        present.insert(key);
+                if change.action == Action::Delete { present.remove(&key); } else {
+                    let after = Entity { kind: change.kind, id: change.id.clone(),
+                        body: change.after.clone().unwrap(), label: String::new(), source: None };
+                    for (_, to, id, _) in after.references() {
+                        prop_assert!(present.contains(&(to, id.to_owned())), "{} {} before {}", change.kind.name(), change.label, id);
                     }
+                    present.insert(key);
                 }
             }
             prop_assert!(done.iter().all(|done| *done), "every change has its turn");

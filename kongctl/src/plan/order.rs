@@ -157,7 +157,9 @@ fn circle(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut waiting: Vec<usize> = needs.iter().map(Vec::len).collect();
     let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
     for (index, list) in needs.iter().enumerate() {
-        list.iter().for_each(|need| waiters[*need].push(index));
+        for need in list {
+            waiters[*need].push(index);
+        }
     }
     let mut ready: Vec<usize> = (0..needs.len())
         .filter(|index| waiting[*index] == 0)

@@ -599,7 +599,11 @@ fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &mut Diagnos
         diagnostics.add_with_help(&node.place, message, help);
     };
     match (&field.ty, &node.value) {
-        (_, NodeValue::Null) | (Type::Any, _) => {}
+        (_, NodeValue::Null)
+        | (Type::Any, _)
+        | (Type::Number, NodeValue::Number(_))
+        | (Type::Boolean, NodeValue::Bool(_))
+        | (Type::Foreign(_), NodeValue::String(_)) => {}
         (Type::String, NodeValue::String(text)) => {
             if !field.one_of.is_empty()
                 && !field.one_of.contains(text)
@@ -621,25 +625,26 @@ fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &mut Diagnos
             }
         }
         (Type::Integer, _) => wrong("an integer"),
-        (Type::Number, NodeValue::Number(_)) | (Type::Boolean, NodeValue::Bool(_)) => {}
         (Type::Number, _) => wrong("a number"),
         (Type::Boolean, _) => wrong("a boolean"),
         (Type::Set(element) | Type::Array(element), NodeValue::List(items)) => {
-            items
-                .iter()
-                .for_each(|item| check_field(element, item, name, diagnostics));
+            for item in items {
+                check_field(element, item, name, diagnostics);
+            }
         }
         // Lua has one kind of table: Kong takes an empty map for an empty list.
-        (Type::Set(_) | Type::Array(_), NodeValue::Map(entries)) if entries.is_empty() => {}
-        (Type::Set(_) | Type::Array(_), _) => wrong("a list"),
+        (Type::Set(_) | Type::Array(_), other) => {
+            if !matches!(other, NodeValue::Map(entries) if entries.is_empty()) {
+                wrong("a list");
+            }
+        }
         (Type::Map(element), NodeValue::Map(entries)) => {
-            entries
-                .iter()
-                .for_each(|entry| check_field(element, &entry.node, &entry.key, diagnostics));
+            for entry in entries {
+                check_field(element, &entry.node, &entry.key, diagnostics);
+            }
         }
         (Type::Map(_), _) => wrong("a map"),
         (Type::Record(record), _) => check_record(record, node, &format!("`{name}`"), diagnostics),
-        (Type::Foreign(_), NodeValue::String(_)) => {}
         (Type::Foreign(kind), NodeValue::Map(entries)) => {
             let names: Vec<&str> = kind.spec().natural_keys.iter().map(|key| key[0]).collect();
             let named = entries.iter().any(|entry| {

@@ -82,7 +82,7 @@ impl Entity {
             match self.body.get(*field) {
                 Some(Value::String(text)) => parts.push(text.clone()),
                 Some(Value::Object(_)) => {
-                    parts.push(self.reference(field).unwrap_or_default().to_owned())
+                    parts.push(self.reference(field).unwrap_or_default().to_owned());
                 }
                 _ if index == 0 => return None,
                 _ => parts.push(String::new()),

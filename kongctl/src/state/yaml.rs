@@ -112,7 +112,7 @@ impl Builder<'_, '_> {
         let place = self.place(start);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.scalar(&text, style, anchor, tag.as_deref(), place)
+                self.scalar(&text, style, anchor, tag.as_deref(), place);
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), "seq", &place);
