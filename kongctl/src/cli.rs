@@ -250,7 +250,7 @@ pub(crate) struct Dump {
     /// Write fields that have their default too.
     #[arg(long)]
     pub(crate) all_fields: bool,
-    /// Write secrets as [redacted]; such a file cannot be synced.
+    /// Leave secrets out; such a file cannot be synced.
     #[arg(long)]
     pub(crate) redact: bool,
     /// Write to a file that only you can read, instead of standard output.

@@ -259,8 +259,8 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
     if plan.is_empty() {
         let _ = writeln!(
             out,
-            "No changes: all {} entities are as the files say.",
-            plan.unchanged
+            "No changes: {} as the files say.",
+            entities(plan.unchanged)
         );
         return out;
     }

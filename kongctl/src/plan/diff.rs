@@ -209,6 +209,8 @@ fn check_dependents(current: &Inventory, changes: &[Change]) -> Result<(), PlanE
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::super::Summary;
@@ -346,15 +348,17 @@ routes: [{name: theirs, paths: [/], service: llm}]
                 if !seen.insert(format!("s{name}")) {
                     continue;
                 }
-                text.push_str(&format!(
-                    "- name: s{name}\n  host: h\n  port: {port}\n  routes:\n"
-                ));
+                let _ = writeln!(
+                    text,
+                    "- name: s{name}\n  host: h\n  port: {port}\n  routes:"
+                );
                 for (route, (path, plugin)) in routes {
                     if seen.insert(format!("r{route}")) {
                         let plugins = if plugin { "[{name: key-auth}]" } else { "[]" };
-                        text.push_str(&format!(
-                            "  - {{name: r{route}, paths: [/{path}], plugins: {plugins}}}\n"
-                        ));
+                        let _ = writeln!(
+                            text,
+                            "  - {{name: r{route}, paths: [/{path}], plugins: {plugins}}}"
+                        );
                     }
                 }
             }

@@ -375,6 +375,8 @@ fn number(text: &str) -> Option<Number> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -431,7 +433,7 @@ mod tests {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let previous = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{previous}]\n"));
+            let _ = writeln!(text, "a{level}: &a{level} [{previous}]");
         }
         assert!(
             read_plainly(&text)
