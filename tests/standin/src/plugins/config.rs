@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::dump::PluginDump;
+use super::functions::json_number;
 use super::key_auth::KeyAuth;
 use super::pdk::Phase;
 use super::request_termination::RequestTermination;
@@ -176,12 +177,9 @@ fn without_nulls(value: Value) -> Value {
                 .collect(),
         ),
         Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
-                Value::from(float as i64)
-            }
-            _ => Value::Number(number),
-        },
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().map_or(Value::Null, json_number)
+        }
         other => other,
     }
 }

@@ -156,14 +156,10 @@ impl Filtering {
                 ..
             } => (incoming, *read_timeout),
         };
-        loop {
-            match timeout(limit, incoming.frame()).await? {
-                // Trailers are not passed on, as in nginx.
-                Some(frame) => match frame?.into_data() {
-                    Ok(data) => return Ok(Some(data)),
-                    Err(_trailers) => {}
-                },
-                None => break,
+        while let Some(frame) = timeout(limit, incoming.frame()).await? {
+            // Trailers are not passed on, as in nginx.
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
             }
         }
         if let Source::Upstream { connection, .. } = &mut self.source
@@ -179,11 +175,7 @@ impl Filtering {
         let exchange = &self.log.exchange;
         let mut assigned = false;
         for plugin in &self.filters {
-            match exchange
-                .worker
-                .lua
-                .filter(exchange, plugin, piece.clone(), last)
-            {
+            match exchange.worker.lua.filter(exchange, plugin, &piece, last) {
                 Ok(filtered) => {
                     piece = filtered.chunk;
                     assigned |= filtered.assigned;

@@ -35,8 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) request_id: String,
     /// nginx's own `$request_id`.
     pub(crate) nginx_request_id: String,
-    /// When it arrived, in seconds since 1970.
-    pub(crate) started: f64,
+    /// When it arrived, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
     /// `kong.ctx.shared`. A real Lua table, so that both kinds of plugins see one thing.
     pub(crate) shared: mlua::Table,
     /// `ngx.ctx`, as far as plugins put things there.
@@ -245,7 +245,7 @@ impl Exchange {
             },
             request_id: Uuid::new_v4().simple().to_string(),
             nginx_request_id: Uuid::new_v4().simple().to_string(),
-            started: clock::now_seconds(),
+            started_ms: clock::now_milliseconds(),
             shared,
             nginx_ctx,
             incoming: tokio::sync::Mutex::new(incoming),
@@ -293,7 +293,7 @@ impl Exchange {
 
     /// Milliseconds since the request arrived.
     pub(crate) fn elapsed(&self) -> u64 {
-        clock::now_milliseconds().saturating_sub((self.started * 1000.0).round() as u64)
+        clock::now_milliseconds().saturating_sub(self.started_ms)
     }
 
     /// Reads the whole body, if nobody did yet. A client that stops midway leaves it unread.

@@ -227,7 +227,7 @@ fn take_exit(exchange: &Exchange) -> Bytes {
         return Bytes::new();
     };
     state.response.status = exit.status;
-    merge(&mut state.response.headers, exit.headers, true);
+    merge(&mut state.response.headers, &exit.headers, true);
     exit.body
 }
 
@@ -246,7 +246,7 @@ async fn upstream_answer(
         state.response.status = status;
         let mut upstream = std::mem::take(answer.response.headers_mut());
         headers::remove_hop_by_hop(&mut upstream);
-        merge(&mut state.response.headers, upstream, false);
+        merge(&mut state.response.headers, &upstream, false);
     }
     let source = if plugins::wants_response(exchange) {
         match buffered(exchange, answer).await {
@@ -338,13 +338,13 @@ fn respond(exchange: &Arc<Exchange>, source: BodySource) -> Response<ClientBody>
 }
 
 /// Adds headers to those that plugins set before. `replace`: each name takes the place of what was there.
-fn merge(headers: &mut HeaderMap, added: HeaderMap, replace: bool) {
+fn merge(headers: &mut HeaderMap, added: &HeaderMap, replace: bool) {
     for name in added.keys() {
         if replace || SINGLE.contains(&name.as_str()) {
             headers.remove(name);
         }
     }
-    for (name, value) in &added {
+    for (name, value) in added {
         headers.append(name, value.clone());
     }
 }

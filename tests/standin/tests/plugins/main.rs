@@ -1,5 +1,10 @@
 //! Plugins on a running stand-in: Kong's side of the socket when a plugin server misbehaves, and Lua on streams.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what was not expected is a failure"
+)]
+
 mod server;
 
 use std::convert::Infallible;

@@ -219,7 +219,7 @@ async fn serve(mut socket: UnixStream, shared: Arc<Mutex<Shared>>) -> Option<()>
                     Step::Close => return None,
                     Step::WrongSequence => returned.sequence += 1,
                     Step::Call(method, arguments) => {
-                        converse(&mut socket, &shared, vec![(method, arguments)]).await?
+                        converse(&mut socket, &shared, vec![(method, arguments)]).await?;
                     }
                     Step::Batch(calls) => converse(&mut socket, &shared, calls).await?,
                 }

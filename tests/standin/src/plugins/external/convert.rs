@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 
 use super::protocol::value::Kind;
 use super::protocol::{FieldsEntry, ListValue, Struct, Value};
-use crate::plugins::functions::{LuaArray, format_number, is_array};
-use crate::plugins::pdk::{Named, QueryValue, Single, Throw};
+use crate::plugins::functions::{LuaArray, format_number, is_array, json_number};
+use crate::plugins::pdk::{HeaderValues, Named, QueryValue, Single, Throw};
 
 /// A value from a plugin server. `false` becomes nil, and null the text `NULL_VALUE`: Kong takes the first kind that is
 /// true in Lua's sense, and its decoder names an enum's values.
@@ -90,10 +90,7 @@ pub(super) fn to_json(value: Option<&Value>) -> Json {
         None | Some(Kind::BoolValue(false)) => Json::Null,
         Some(Kind::BoolValue(true)) => Json::Bool(true),
         Some(Kind::StringValue(bytes)) => text(bytes).into(),
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() < 1e15 => {
-            Json::from(*number as i64)
-        }
-        Some(Kind::NumberValue(number)) => Json::from(*number),
+        Some(Kind::NumberValue(number)) => json_number(*number),
         Some(Kind::NullValue(_)) => "NULL_VALUE".into(),
         Some(Kind::ListValue(list)) => list
             .values
@@ -137,7 +134,7 @@ pub(super) fn header_values(name: &[u8], value: Option<&Value>) -> Result<Vec<Ve
 }
 
 /// The headers of `set_headers` and `exit`; a value that becomes nil is no entry of a Lua table.
-pub(super) fn headers(headers: &Struct) -> Result<Vec<(Vec<u8>, Vec<Vec<u8>>)>, Throw> {
+pub(super) fn headers(headers: &Struct) -> Result<Vec<HeaderValues>, Throw> {
     let present = |value: Option<&Value>| {
         !matches!(
             value.and_then(|value| value.kind.as_ref()),

@@ -109,7 +109,7 @@ fn client(exchange: &Exchange, function: &str, arguments: Bytes) -> Result<Bytes
                 id: lossy(&credential.id),
                 consumer_id: lossy(&credential.consumer_id),
             });
-            exchange.authenticate(arguments.consumer.map(said_consumer), credential)?;
+            exchange.authenticate(arguments.consumer.as_ref().map(said_consumer), credential)?;
             Bytes::new()
         }
         _ => {

@@ -11,7 +11,7 @@ use crate::proxy::Consumer;
 use crate::store::Entity;
 
 /// A consumer as an external plugin describes it: nothing of it is looked up.
-pub(super) fn said_consumer(said: wire::Consumer) -> Consumer {
+pub(super) fn said_consumer(said: &wire::Consumer) -> Consumer {
     let mut entity = serde_json::Map::new();
     let id = text(&said.id);
     for (field, value) in [

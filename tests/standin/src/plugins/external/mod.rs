@@ -159,7 +159,7 @@ fn encode(sequence: i64, call: Call) -> Vec<u8> {
 pub(crate) fn write_log(level: &str, message: &str) {
     match level {
         "emerg" | "alert" | "crit" | "err" | "stderr" => {
-            tracing::error!(target: "kong_standin::plugin", level, "{message}")
+            tracing::error!(target: "kong_standin::plugin", level, "{message}");
         }
         "warn" => tracing::warn!(target: "kong_standin::plugin", "{message}"),
         "debug" | "inspect" => tracing::debug!(target: "kong_standin::plugin", "{message}"),

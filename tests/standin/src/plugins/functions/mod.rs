@@ -16,7 +16,7 @@ use super::config::PluginConfig;
 use super::pdk::{Phase, Throw};
 use crate::proxy::{Consumer, Exchange};
 
-pub(crate) use values::{LuaArray, format_number, is_array};
+pub(crate) use values::{LuaArray, format_number, is_array, json_number};
 
 /// The request that the Lua state of a worker serves at the moment.
 type Current = Arc<Mutex<Option<Arc<Exchange>>>>;
@@ -29,10 +29,13 @@ pub(crate) struct LuaWorker {
     execute: Function,
     slots: Table,
     current: Current,
-    /// By plugin id and phase, with the version of the configuration that they come from.
-    chunks: Mutex<HashMap<(String, &'static str), (u64, Vec<Table>)>>,
+    /// By plugin id and phase.
+    chunks: Mutex<HashMap<(String, &'static str), Chunks>>,
     running: Mutex<()>,
 }
+
+/// Compiled chunks, with the version of the configuration that they come from.
+type Chunks = (u64, Vec<Table>);
 
 /// What a body filter made of a piece of the body.
 #[derive(Debug)]
@@ -108,12 +111,12 @@ impl LuaWorker {
         &self,
         exchange: &Arc<Exchange>,
         plugin: &PluginConfig,
-        chunk: Bytes,
+        chunk: &Bytes,
         last: bool,
     ) -> Result<Filtered, String> {
         let _running = self.running.lock();
         let filter = || -> mlua::Result<Filtered> {
-            self.slots.raw_set(1, self.lua.create_string(&chunk)?)?;
+            self.slots.raw_set(1, self.lua.create_string(chunk)?)?;
             self.slots.raw_set(2, last)?;
             self.slots.raw_set("assigned", false)?;
             self.run_chunks(exchange, plugin, Phase::BodyFilter)?;

@@ -1,7 +1,7 @@
 //! Between Lua's values and JSON or bytes.
 
 use mlua::{Lua, Table, Value as LuaValue};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::plugins::pdk::{Named, Single};
 use crate::store::Entity;
@@ -55,13 +55,10 @@ pub(super) fn from_json(lua: &Lua, value: &Value) -> mlua::Result<LuaValue> {
 /// As cjson writes it: an empty table is an object, whole numbers have no fraction.
 pub(super) fn to_json(value: &LuaValue) -> mlua::Result<Value> {
     Ok(match value {
-        LuaValue::Nil => Value::Null,
+        LuaValue::Nil | LuaValue::LightUserData(_) => Value::Null,
         LuaValue::Boolean(boolean) => Value::Bool(*boolean),
         LuaValue::Integer(integer) => Value::from(*integer),
-        LuaValue::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 => {
-            Value::from(*number as i64)
-        }
-        LuaValue::Number(number) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
+        LuaValue::Number(number) => json_number(*number),
         LuaValue::String(text) => Value::from(text.to_string_lossy()),
         LuaValue::Table(table) if is_array(table)? => {
             let elements = LuaArray(table).elements()?;
@@ -75,7 +72,6 @@ pub(super) fn to_json(value: &LuaValue) -> mlua::Result<Value> {
             }
             Value::Object(map)
         }
-        LuaValue::LightUserData(_) => Value::Null,
         other => {
             return Err(mlua::Error::runtime(format!(
                 "cannot serialise {}",
@@ -148,9 +144,21 @@ pub(super) fn text(value: &LuaValue) -> mlua::Result<String> {
 
 /// Whole numbers as Lua prints them, without a fraction.
 pub(crate) fn format_number(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e15 {
+    if is_whole(number) {
         format!("{number:.0}")
     } else {
         number.to_string()
     }
+}
+
+/// As cjson writes it: whole numbers have no fraction, and what JSON lacks is null.
+pub(crate) fn json_number(number: f64) -> Value {
+    let whole = is_whole(number)
+        .then(|| format_number(number).parse::<i64>().ok())
+        .flatten();
+    whole.map_or_else(|| Value::from(number), Value::from)
+}
+
+fn is_whole(number: f64) -> bool {
+    number.fract() == 0.0 && number.abs() < 1e15
 }

@@ -60,6 +60,9 @@ pub(crate) enum Single {
     Flag,
 }
 
+/// A header to set, with its values.
+pub(crate) type HeaderValues = (Vec<u8>, Vec<Vec<u8>>);
+
 /// All values under one name, in the order of the request.
 pub(crate) type Named = (Vec<u8>, Vec<Single>);
 

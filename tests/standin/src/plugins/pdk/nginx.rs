@@ -67,6 +67,6 @@ impl Exchange {
 
     /// `ngx.req.start_time()`: seconds since 1970.
     pub(crate) fn start_time(&self) -> f64 {
-        self.started
+        self.started_ms as f64 / 1000.0
     }
 }

@@ -44,7 +44,7 @@ impl Exchange {
                 "receive": state.latencies.receive,
             },
             "client_ip": self.connection.client.ip().to_string(),
-            "started_at": (self.started * 1000.0).round(),
+            "started_at": self.started_ms,
             "source": match state.source {
                 Source::Service => "upstream",
                 Source::Exit | Source::Error => "kong",
