@@ -72,6 +72,9 @@ if not state.sse and find(data, "%S") then
   -- An event stream begins with a field's name or a comment; an error in JSON or a compressed body does not.
   if not find(data, "^%s*[deir:]") then
     state.off = true
+    if state.held then
+      arg[1] = data
+    end
     return
   end
   state.sse = true
