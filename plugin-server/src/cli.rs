@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::LogFormat;
@@ -25,7 +26,7 @@ pub enum Command {
         #[arg(long, env = "LLM_PLUGIN_SERVER_DIR")]
         dir: PathBuf,
         /// Stop when the parent process is gone: for a server that Kong itself starts.
-        #[arg(long, env = "LLM_PLUGIN_SERVER_EXIT_WITH_PARENT")]
+        #[arg(long, env = "LLM_PLUGIN_SERVER_EXIT_WITH_PARENT", value_parser = BoolishValueParser::new())]
         exit_with_parent: bool,
         /// What belongs to the process.
         #[command(flatten)]

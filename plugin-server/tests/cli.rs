@@ -1,5 +1,10 @@
 //! The program as an operator meets it: its exit codes, what it prints, how it starts and stops.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test may fail as the test may"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,5 +1,10 @@
 //! The README's tables of configuration are written from the schemas that Kong gets.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test may fail as the test may"
+)]
+
 use std::fmt::Write as _;
 use std::fs;
 

@@ -11,35 +11,35 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 /// A connection from Kong.
-pub struct Kong {
+pub(crate) struct Kong {
     stream: UnixStream,
     sequence: i64,
 }
 
 /// One PDK call as it arrived.
 #[derive(Debug, Clone)]
-pub struct Call {
-    pub method: String,
-    pub arguments: Vec<u8>,
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) arguments: Vec<u8>,
 }
 
 /// How an event ended.
 #[derive(Debug, Default)]
-pub struct Event {
-    pub calls: Vec<Call>,
+pub(crate) struct Event {
+    pub(crate) calls: Vec<Call>,
     /// The answer, if the plugin gave one in Kong's place.
-    pub exit: Option<wire::ExitArgs>,
+    pub(crate) exit: Option<wire::ExitArgs>,
 }
 
 /// What Kong answers to each method; nothing for the others.
 #[derive(Debug, Default, Clone)]
-pub struct Request {
+pub(crate) struct Request {
     replies: HashMap<&'static str, Vec<u8>>,
 }
 
 impl Request {
     /// A request with these headers.
-    pub fn with_headers(headers: &[(&str, &str)]) -> Self {
+    pub(crate) fn with_headers(headers: &[(&str, &str)]) -> Self {
         let fields = headers.iter().map(|(name, value)| wire::FieldsEntry {
             key: name.to_string().into(),
             value: Some(string(value)),
@@ -53,20 +53,20 @@ impl Request {
     }
 
     /// The same, with Kong's answer to another method.
-    pub fn answering(mut self, method: &'static str, reply: &impl Message) -> Self {
+    pub(crate) fn answering(mut self, method: &'static str, reply: &impl Message) -> Self {
         self.replies.insert(method, reply.encode_to_vec());
         self
     }
 }
 
-pub fn string(text: &str) -> wire::Value {
+pub(crate) fn string(text: &str) -> wire::Value {
     wire::Value {
         kind: Some(wire::value::Kind::StringValue(text.to_owned().into())),
     }
 }
 
 impl Kong {
-    pub async fn connect(dir: &Path) -> Self {
+    pub(crate) async fn connect(dir: &Path) -> Self {
         let stream = UnixStream::connect(dir.join("plugins.sock"))
             .await
             .expect("a server listens");
@@ -77,7 +77,7 @@ impl Kong {
     }
 
     /// Starts an instance and gives its id.
-    pub async fn start_instance(&mut self, plugin: &str, config: &Value) -> i32 {
+    pub(crate) async fn start_instance(&mut self, plugin: &str, config: &Value) -> i32 {
         let call = wire::CmdStartInstance {
             name: plugin.to_owned().into(),
             config: config.to_string().into(),
@@ -91,7 +91,7 @@ impl Kong {
     }
 
     /// Lets an instance handle `access` for this request.
-    pub async fn access(&mut self, instance_id: i32, request: &Request) -> Event {
+    pub(crate) async fn access(&mut self, instance_id: i32, request: &Request) -> Event {
         let event = wire::CmdHandleEvent {
             instance_id,
             event_name: "access".into(),
@@ -159,12 +159,12 @@ impl Kong {
 
 impl Event {
     /// The methods that were called, in order.
-    pub fn methods(&self) -> Vec<&str> {
+    pub(crate) fn methods(&self) -> Vec<&str> {
         self.calls.iter().map(|call| call.method.as_str()).collect()
     }
 
     /// The headers that were set for the upstream.
-    pub fn set_headers(&self) -> HashMap<String, String> {
+    pub(crate) fn set_headers(&self) -> HashMap<String, String> {
         let calls = self
             .calls
             .iter()
@@ -176,7 +176,7 @@ impl Event {
     }
 
     /// The headers that were removed for the upstream, sorted.
-    pub fn cleared_headers(&self) -> Vec<String> {
+    pub(crate) fn cleared_headers(&self) -> Vec<String> {
         let calls = self
             .calls
             .iter()
@@ -189,7 +189,7 @@ impl Event {
     }
 
     /// What was stored in `kong.ctx.shared` under this key.
-    pub fn shared(&self, key: &str) -> Option<kong_pdk::Value> {
+    pub(crate) fn shared(&self, key: &str) -> Option<kong_pdk::Value> {
         let calls = self
             .calls
             .iter()
@@ -202,7 +202,7 @@ impl Event {
     }
 
     /// Whom Kong was told to take for the client.
-    pub fn authenticated(&self) -> Option<wire::AuthenticateArgs> {
+    pub(crate) fn authenticated(&self) -> Option<wire::AuthenticateArgs> {
         let call = self
             .calls
             .iter()
@@ -211,7 +211,7 @@ impl Event {
     }
 
     /// A header of the exit.
-    pub fn exit_header(&self, name: &str) -> Option<String> {
+    pub(crate) fn exit_header(&self, name: &str) -> Option<String> {
         let headers = self.exit.as_ref()?.headers.as_ref()?;
         let entry = headers
             .fields

@@ -101,7 +101,7 @@ pub struct Config {
     /// How many seconds after jwks_cache_ttl keys still serve while their provider is away.
     #[kong(default = 86400, between = [0, 2_592_000])]
     jwks_stale_ttl: u32,
-    /// The most milliseconds that fetching keys may take. A request waits for it only when there are no keys yet.
+    /// The most milliseconds that fetching keys may take. A request waits for it only when no loaded key fits its token.
     #[kong(default = 5000, between = [100, 9000])]
     jwks_timeout: u32,
     /// The largest key set that is read, in bytes.
