@@ -8,8 +8,13 @@ pub(crate) fn now_seconds() -> f64 {
 }
 
 /// Milliseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "this is the clock that everything else asks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock that everything else asks"
+)]
 pub(crate) fn now_milliseconds() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

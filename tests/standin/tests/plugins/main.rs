@@ -36,7 +36,11 @@ struct World {
 impl World {
     /// `plugins` are those of the only route, at `/`; `route` is added to it.
     async fn new(plugins: Value, route: Value, workers: usize) -> Self {
-        let server = Server::start();
+        Self::with_phases(plugins, route, workers, &["access", "log"]).await
+    }
+
+    async fn with_phases(plugins: Value, route: Value, workers: usize, phases: &[&str]) -> Self {
+        let server = Server::start(phases);
         let (chunks, bodies) = mpsc::unbounded_channel();
         let port = upstream(bodies).await;
         let mut definition = json!({"name": "all", "paths": ["/"], "plugins": plugins});
@@ -256,6 +260,44 @@ async fn a_close_in_an_event_starts_a_new_instance_and_sends_the_event_again() {
     assert_eq!(world.get().await.0, 200);
     assert_eq!(world.server.count(is_event("access")), 4);
     assert_eq!(world.server.count(is_start), 4);
+}
+
+#[tokio::test]
+async fn a_dropped_event_is_sent_again_without_a_limit_even_when_the_client_left() {
+    let world = World::with_probe().await;
+    for _ in 0..1000 {
+        world.server.script("access", [Step::Close]);
+    }
+    let request = Request::get("/")
+        .header("host", "gw")
+        .body(Full::default())
+        .unwrap();
+    tokio::select! {
+        _ = world.request(request) => panic!("the client was to leave before the answer"),
+        () = world.seen(1, is_event("access")) => {}
+    }
+    world.seen(1001, is_event("access")).await;
+    world.seen(1, is_event("log")).await;
+}
+
+#[tokio::test]
+async fn a_response_phase_sees_the_whole_answer_and_may_change_it() {
+    let phases = ["response", "log"];
+    let world = World::with_phases(json!([{"name": "probe"}]), json!({}), 1, &phases).await;
+    world.server.script(
+        "response",
+        [
+            Step::Call("kong.service.response.get_raw_body", vec![]),
+            Step::Call("kong.response.set_status", vec![0x08, 0xc9, 0x01]),
+        ],
+    );
+    let pieces = world.stream();
+    pieces.send("{\"a\":").unwrap();
+    pieces.send("1}").unwrap();
+    drop(pieces);
+    assert_eq!(world.get().await, (201, json!({"a": 1})));
+    let body = world.server.reply("kong.service.response.get_raw_body");
+    assert_eq!(body, Some(text("{\"a\":1}")));
 }
 
 #[tokio::test]

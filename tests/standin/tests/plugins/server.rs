@@ -106,13 +106,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// `phases` are those that its plugin wants.
+    pub(crate) fn start(phases: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
         let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
         let dump = json!({
             "Protocol": "ProtoBuf:1",
             "Plugins": [{
-                "Name": "probe", "Version": "1", "Priority": 900, "Phases": ["access", "log"],
+                "Name": "probe", "Version": "1", "Priority": 900, "Phases": phases,
                 "Schema": {"name": "probe", "fields": [{"config": {"type": "record", "fields": [
                     {"greeting": {"type": "string"}},
                 ]}}]},
