@@ -31,6 +31,7 @@ pub use self::config::Config;
 use self::context::{observed, to_json};
 use crate::rate_limiting::answer::Refusal;
 use crate::rate_limiting::config::{Settings, Unit};
+use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
 use crate::rate_limiting::identity::{Caller, Needs};
 use crate::rate_limiting::usage::Spent;
@@ -95,9 +96,14 @@ impl Plugin for RateLimiting {
     type Instance = Policy;
 
     fn configure(&self, config: Config) -> Result<Policy, ConfigError> {
-        Settings::try_from(config)
+        let policy = Settings::try_from(config)
             .and_then(Policy::new)
-            .map_err(ConfigError::new)
+            .map_err(ConfigError::new)?;
+        if policy.counts_tokens() {
+            // Kong waits for this instance, and the first request for its vocabulary.
+            std::thread::spawn(Vocabulary::load_all);
+        }
+        Ok(policy)
     }
 }
 
