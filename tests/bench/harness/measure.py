@@ -65,8 +65,16 @@ class Results:
 
     def ratio(self, comparison: Comparison) -> Spread:
         """Of the two rates within each round: what changes between rounds cancels out."""
-        pairs = zip(self.samples[comparison.measured], self.samples[comparison.against], strict=True)
-        return Spread.of([measured.rate / against.rate for measured, against in pairs])
+        return Spread.of([measured.rate / against.rate for measured, against in self._pairs(comparison)])
+
+    def ratio_by_kong(self, comparison: Comparison) -> Spread:
+        """What the ratio would be if nothing but the processor time of Kong's worker bounded the rates."""
+        return Spread.of(
+            [against.kong_microseconds / measured.kong_microseconds for measured, against in self._pairs(comparison)]
+        )
+
+    def _pairs(self, comparison: Comparison) -> list[tuple[Sample, Sample]]:
+        return list(zip(self.samples[comparison.measured], self.samples[comparison.against], strict=True))
 
 
 def measure(kong: Kong, servers: dict[str, PluginServer], routes: list[Route], plan: Plan) -> Results:
