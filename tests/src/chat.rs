@@ -18,6 +18,12 @@ pub enum Credential {
     None,
 }
 
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_mins(1))
+}
+
 /// Someone who talks to one route.
 #[derive(Clone)]
 pub struct Caller {
@@ -30,16 +36,19 @@ pub struct Caller {
 impl Caller {
     /// A caller of `base_url`, which is what an OpenAI client is given: it ends with `/v1`.
     pub fn new(base_url: impl Into<String>, credential: Credential) -> Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_mins(1))
-            .build()?;
         Ok(Self {
-            client,
+            client: client().build()?,
             base_url: base_url.into(),
             credential,
             headers: Vec::new(),
         })
+    }
+
+    /// The same caller, opening a connection for each request: a server that closes an idle one just as the next
+    /// request goes out would otherwise look like a failure.
+    pub fn without_keep_alive(mut self) -> Result<Self> {
+        self.client = client().pool_max_idle_per_host(0).build()?;
+        Ok(self)
     }
 
     /// The same caller, sending one header more.
