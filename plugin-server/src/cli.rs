@@ -69,6 +69,9 @@ pub struct ProcessArgs {
     /// Serve health and metrics over HTTP on this loopback address.
     #[arg(long, env = "LLM_PLUGIN_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
+    /// The threads that serve events; by default half of the processors, at least one: Kong needs the rest.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_WORKER_THREADS", value_name = "THREADS")]
+    pub worker_threads: Option<usize>,
     /// The most events of one plugin at a time; more are answered with 503.
     #[arg(long, env = "LLM_PLUGIN_SERVER_MAX_CONCURRENCY", value_name = "EVENTS")]
     pub max_concurrency: Option<usize>,

@@ -16,6 +16,8 @@ use crate::cli::ProcessArgs;
 
 /// Events of one plugin at a time, unless configured.
 const MAX_CONCURRENCY: usize = 4096;
+/// More threads than this are a slip of the pen.
+const MAX_WORKER_THREADS: usize = 1024;
 /// Kong itself gives up on an event after 60 s.
 const KONG_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -60,6 +62,8 @@ pub struct AdminConfig {
 /// Bounds on Kong's events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventsConfig {
+    /// The threads that serve events.
+    pub worker_threads: usize,
     /// The most events of one plugin at a time.
     pub max_concurrency: usize,
     /// The most milliseconds that one event may take.
@@ -121,6 +125,7 @@ struct AdminSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct EventsSection {
+    worker_threads: Option<usize>,
     max_concurrency: Option<usize>,
     deadline_ms: Option<u64>,
     drain_ms: Option<u64>,
@@ -149,6 +154,10 @@ impl ProcessConfig {
                 listen: args.admin_listen.or(file.admin.listen),
             },
             events: EventsConfig {
+                worker_threads: args
+                    .worker_threads
+                    .or(file.events.worker_threads)
+                    .unwrap_or_else(kong_pdk::server::worker_threads),
                 max_concurrency: args
                     .max_concurrency
                     .or(file.events.max_concurrency)
@@ -182,6 +191,12 @@ impl ProcessConfig {
             return problem(
                 "admin.listen",
                 "only a loopback address: nothing there asks who is calling",
+            );
+        }
+        if !(1..=MAX_WORKER_THREADS).contains(&self.events.worker_threads) {
+            return problem(
+                "events.worker_threads",
+                &format!("1 to {MAX_WORKER_THREADS}"),
             );
         }
         if self.events.max_concurrency == 0 {

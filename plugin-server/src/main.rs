@@ -65,8 +65,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to stdout")
 }
 
-#[tokio::main]
-async fn serve(
+fn serve(config: &ProcessConfig, dir: &Path, parent: Option<ParentWatch>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.events.worker_threads)
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve_until_told(config, dir, parent))
+}
+
+async fn serve_until_told(
     config: &ProcessConfig,
     dir: &Path,
     parent: Option<ParentWatch>,

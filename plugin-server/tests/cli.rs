@@ -297,7 +297,7 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
     let file = dir.path().join("server.toml");
     fs::write(
         &file,
-        "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[events]\ndeadline_ms = 1\ndrain_ms = 1\n",
+        "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[events]\nworker_threads = 3\ndeadline_ms = 1\ndrain_ms = 1\n",
     )
     .unwrap();
     let output = program()
@@ -312,7 +312,7 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
         .env("LLM_PLUGIN_SERVER_DRAIN_MS", "2")
         .output()
         .unwrap();
-    let expected = "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[admin]\n\n[events]\nmax_concurrency = 4096\ndeadline_ms = 3\ndrain_ms = 2\n";
+    let expected = "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[admin]\n\n[events]\nworker_threads = 3\nmax_concurrency = 4096\ndeadline_ms = 3\ndrain_ms = 2\n";
     assert_eq!(stdout(&output), expected);
     fs::write(&file, stdout(&output)).unwrap();
     let again = program()
@@ -337,6 +337,7 @@ fn a_configuration_that_cannot_work_is_reported() {
             "[admin]\nlisten = \"0.0.0.0:9000\"\n",
             "admin.listen: only a loopback address",
         ),
+        ("[events]\nworker_threads = 0\n", "events.worker_threads"),
         ("[events]\nmax_concurrency = 0\n", "events.max_concurrency"),
         ("[events]\ndeadline_ms = 60000\n", "events.deadline_ms"),
     ] {

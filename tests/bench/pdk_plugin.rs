@@ -127,8 +127,15 @@ impl Access for TwoCalls {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(server::worker_threads())
+        .enable_all()
+        .build()?
+        .block_on(serve())
+}
+
+async fn serve() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ["serve", "--dir", directory] =
         arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]

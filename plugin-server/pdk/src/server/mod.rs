@@ -51,6 +51,14 @@ const COLLECT_EVERY: Duration = Duration::from_mins(1);
 /// The pause after a failed accept: usually there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The runtime threads that serve best beside a Kong on the same machine: half of its processors, at least one.
+///
+/// Kong's workers take a processor each, and a request is handed back and forth between one of them and one of these
+/// threads. A thread more than there is work for is woken for every event to look for some, on a processor that Kong needs.
+pub fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
+
 /// Why a server cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
