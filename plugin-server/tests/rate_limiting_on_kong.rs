@@ -82,6 +82,13 @@ impl Request {
                 };
                 RawBodyResult { kind: Some(kind) }.encode_to_vec()
             }
+            "kong.request.get_headers" => wire::Struct {
+                fields: vec![wire::FieldsEntry {
+                    key: "x-agent".into(),
+                    value: Some(Value::from(text(&self.body)).into()),
+                }],
+            }
+            .encode_to_vec(),
             "kong.request.get_header" => wire::String {
                 v: self.body.len().to_string().into(),
             }
@@ -357,6 +364,8 @@ async fn only_requests_are_counted_without_the_body_and_without_a_word_to_the_up
     let mut request = Request::chat("a", CHAT);
     kong.run("access", &mut request, 2).await;
     assert!(request.upstream.is_empty());
+    assert!(request.shared.is_empty());
+    kong.run("log", &mut request, 0).await;
     assert_eq!(
         kong.run("access", &mut Request::chat("a", CHAT), 2)
             .await
@@ -377,10 +386,34 @@ async fn a_claim_is_read_from_what_llm_jwt_verified() {
         request.shared.insert("llm_jwt".to_owned(), jwt.into());
         request
     };
-    assert_eq!(kong.run("access", &mut of("acme"), 3).await, None);
-    assert_eq!(kong.run("access", &mut of("globex"), 3).await, None);
+    assert_eq!(kong.run("access", &mut of("acme"), 2).await, None);
+    assert_eq!(kong.run("access", &mut of("globex"), 2).await, None);
     assert_eq!(
-        kong.run("access", &mut of("acme"), 3)
+        kong.run("access", &mut of("acme"), 2)
+            .await
+            .map(|exit| exit.status),
+        Some(429)
+    );
+}
+
+#[tokio::test]
+async fn a_header_is_asked_for_only_where_it_is_limited_by() {
+    let mut kong = Kong::start(json!({"limits": [
+        {"name": "calls", "unit": "requests", "limit": 1, "window_size": 60, "limit_by": ["header:X-Agent"]},
+    ]}))
+    .await;
+    // The mock sends the body as the header's value.
+    let mut first = Request::chat("a", "planner");
+    assert_eq!(kong.run("access", &mut first, 2).await, None);
+    assert_eq!(
+        first.asked,
+        ["kong.client.get_forwarded_ip", "kong.request.get_headers"]
+    );
+    let mut other = Request::chat("a", "writer");
+    assert_eq!(kong.run("access", &mut other, 2).await, None);
+    let mut again = Request::chat("b", "planner");
+    assert_eq!(
+        kong.run("access", &mut again, 2)
             .await
             .map(|exit| exit.status),
         Some(429)

@@ -142,7 +142,8 @@ pub fn methods() -> impl Iterator<Item = &'static Method> {
 /// Several calls that go out in one write: a tuple of up to sixteen, an array, or a `Vec`.
 ///
 /// The replies come as a tuple, an array or a `Vec` of the calls' replies. This is the main lever on speed: a call by
-/// itself costs Kong more than twice what it costs in a batch.
+/// itself costs Kong more than twice what it costs in a batch. In a tuple, `Option` of a call is a call that is made only
+/// if it is there; its reply is an `Option` too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no batch of calls that Kong permits in the phase `{P}`",
     note = "a batch is a tuple of up to 16 calls, an array or a Vec of one kind of call, each permitted in the phase"
@@ -151,17 +152,60 @@ pub trait Batch<P: Phase>: sealed::Sealed + Send {
     /// The replies, in the order of the calls.
     type Replies: Send;
 
-    /// How many calls there are.
+    /// How many places for a call there are.
     #[doc(hidden)]
-    fn count(&self) -> usize;
+    fn places(&self) -> usize;
 
-    /// Queues the call at this place.
+    /// Queues the call at this place, if there is one.
     #[doc(hidden)]
-    fn encode(&self, index: usize, connection: &mut Connection);
+    fn encode(&self, place: usize, connection: &mut Connection);
 
-    /// Takes `count` replies off the front.
+    /// Takes the replies off the front.
     #[doc(hidden)]
     fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error>;
+}
+
+/// What may stand at a place of a tuple: a call, or `Option` of one.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "Kong does not permit `{Self}` in the phase `{P}`",
+    label = "this call would throw in Kong: the client would get a 500",
+    note = "`kong_pdk::methods()` lists where each method is permitted"
+)]
+pub trait Member<P: Phase>: sealed::Sealed + Send {
+    type Reply: Send;
+
+    fn encode(&self, connection: &mut Connection);
+
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Reply, Error>;
+}
+
+impl<P: Phase, C: Permitted<P>> Member<P> for C {
+    type Reply = C::Reply;
+
+    fn encode(&self, connection: &mut Connection) {
+        connection.call(self);
+    }
+
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Reply, Error> {
+        take::<C>(replies)
+    }
+}
+
+impl<C: sealed::Sealed> sealed::Sealed for Option<C> {}
+
+impl<P: Phase, C: Permitted<P>> Member<P> for Option<C> {
+    type Reply = Option<C::Reply>;
+
+    fn encode(&self, connection: &mut Connection) {
+        if let Some(call) = self {
+            connection.call(call);
+        }
+    }
+
+    fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Reply, Error> {
+        self.map(|_| take::<C>(replies)).transpose()
+    }
 }
 
 /// Decodes the next reply as that of a call of this type.
@@ -176,25 +220,25 @@ fn take<C: Call>(replies: &mut VecDeque<Bytes>) -> Result<C::Reply, Error> {
 }
 
 macro_rules! tuple {
-    ($($call:ident $index:tt),+) => {
-        impl<$($call: sealed::Sealed),+> sealed::Sealed for ($($call,)+) {}
+    ($($member:ident $place:tt),+) => {
+        impl<$($member: sealed::Sealed),+> sealed::Sealed for ($($member,)+) {}
 
-        impl<P: Phase, $($call: Permitted<P>),+> Batch<P> for ($($call,)+) {
-            type Replies = ($($call::Reply,)+);
+        impl<P: Phase, $($member: Member<P>),+> Batch<P> for ($($member,)+) {
+            type Replies = ($($member::Reply,)+);
 
-            fn count(&self) -> usize {
-                [$($index),+].len()
+            fn places(&self) -> usize {
+                [$($place),+].len()
             }
 
-            fn encode(&self, index: usize, connection: &mut Connection) {
-                match index {
-                    $($index => connection.call(&self.$index),)+
-                    _ => unreachable!("an index is below the count"),
+            fn encode(&self, place: usize, connection: &mut Connection) {
+                match place {
+                    $($place => self.$place.encode(connection),)+
+                    _ => unreachable!("a place is below their number"),
                 }
             }
 
             fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {
-                Ok(($(take::<$call>(replies)?,)+))
+                Ok(($(self.$place.decode(replies)?,)+))
             }
         }
     };
@@ -222,12 +266,12 @@ impl<C: sealed::Sealed> sealed::Sealed for Vec<C> {}
 impl<P: Phase, C: Permitted<P>> Batch<P> for Vec<C> {
     type Replies = Vec<C::Reply>;
 
-    fn count(&self) -> usize {
+    fn places(&self) -> usize {
         self.len()
     }
 
-    fn encode(&self, index: usize, connection: &mut Connection) {
-        connection.call(&self[index]);
+    fn encode(&self, place: usize, connection: &mut Connection) {
+        connection.call(&self[place]);
     }
 
     fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {
@@ -240,12 +284,12 @@ impl<C: sealed::Sealed, const N: usize> sealed::Sealed for [C; N] {}
 impl<P: Phase, C: Permitted<P>, const N: usize> Batch<P> for [C; N] {
     type Replies = [C::Reply; N];
 
-    fn count(&self) -> usize {
+    fn places(&self) -> usize {
         N
     }
 
-    fn encode(&self, index: usize, connection: &mut Connection) {
-        connection.call(&self[index]);
+    fn encode(&self, place: usize, connection: &mut Connection) {
+        connection.call(&self[place]);
     }
 
     fn decode(self, replies: &mut VecDeque<Bytes>) -> Result<Self::Replies, Error> {

@@ -134,11 +134,11 @@ impl Session {
         self.send_deferred().await?;
         // What is owed by now nobody waits for: deferred calls, and batches that were dropped half-way.
         let mut unwanted = self.connection.owed();
-        for index in 0..batch.count() {
+        for place in 0..batch.places() {
             while self.connection.owed() >= MAX_IN_FLIGHT {
                 self.collect(&mut unwanted).await?;
             }
-            batch.encode(index, &mut self.connection);
+            batch.encode(place, &mut self.connection);
         }
         while self.connection.owed() > 0 {
             self.collect(&mut unwanted).await?;

@@ -5,7 +5,8 @@
 //! - `access`: one write asks what the policy needs, the policy decides, one write sets what follows and ends the phase: the headers
 //!   for the client, the handle and whether the usage tap shall hide a usage event (`kong.ctx.shared`), `Accept-Encoding:
 //!   identity` and the completed body for the upstream. A refusal is an exit, and nothing else.
-//! - `log`: one write asks for the handle, what the usage tap kept, and the status; then the books are closed.
+//! - `log`: one write asks for the handle, what the usage tap kept, and the status; then the books are closed. Where no limit counts
+//!   tokens, `access` has closed them already and nothing is asked.
 //!
 //! # Failure
 //!
@@ -21,8 +22,8 @@ use kong_pdk::argument::{MaxEntries, Status};
 use kong_pdk::plugin::{Access, FailureMode, Log, Registration};
 use kong_pdk::request::RawBody;
 use kong_pdk::{
-    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, Value, client, ctx, phase,
-    request, response, router, service,
+    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, ctx, phase, request,
+    response, router, service,
 };
 use token_limiter::Settlement;
 use tracing::{debug, warn};
@@ -30,7 +31,7 @@ use tracing::{debug, warn};
 pub use self::config::Config;
 use self::context::{observed, to_json};
 use crate::rate_limiting::answer::Refusal;
-use crate::rate_limiting::config::{Settings, Unit};
+use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
 use crate::rate_limiting::identity::{Caller, Needs};
@@ -134,13 +135,16 @@ impl Access for RateLimiting {
             Verdict::Refused(refusal) => return Ok(Flow::Exit(exit(refusal))),
             Verdict::Admitted { handle, headers } => (handle, headers),
         };
-        kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
         if !headers.is_empty() {
             kong.defer(response::set_headers(headers));
         }
         if policy.counts_tokens() {
+            kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
             // A compressed answer could not be read by the tap.
             kong.defer(service::request::set_header("Accept-Encoding", "identity"));
+        } else {
+            // The answer changes nothing: the books are closed here, and `log` has nothing to ask.
+            let Ok(_) = Policy::settle(self.stores.memory(), &handle, None, 0).await;
         }
         if let Some(body) = pricing.rewritten {
             kong.defer(service::request::set_raw_body(body));
@@ -153,7 +157,10 @@ impl Access for RateLimiting {
 }
 
 impl Log for RateLimiting {
-    async fn log(&self, _: &Policy, kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
+    async fn log(&self, policy: &Policy, kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
+        if !policy.counts_tokens() {
+            return Ok(());
+        }
         let (handle, tap, status) = kong
             .batch((
                 ctx::get_shared(HANDLE),
@@ -177,12 +184,7 @@ impl Log for RateLimiting {
         if closing.settlement == Settlement::Unknown {
             debug!(reservation = %handle.reservation, "the reservation was no longer open: its charge stands");
         }
-        if closing.spent == Spent::Unseen
-            && handle
-                .charges
-                .iter()
-                .any(|(unit, _)| *unit == Unit::TotalTokens)
-        {
+        if closing.spent == Spent::Unseen {
             self.warned_of_no_tap.call_once(|| {
                 warn!("no usage tap saw an answer: estimates stand as charged; enable kong/usage-tap.lua in post-function's body_filter");
             });
@@ -191,101 +193,47 @@ impl Log for RateLimiting {
     }
 }
 
-/// Asks Kong in one write for what the policy needs. Replies of different types make a batch's type, so there are three
-/// sizes of question, each with and without the body: what most configurations need, that and the claims, and everything.
+/// Asks Kong in one write for what the policy needs.
 async fn ask(
     needs: &Needs,
     kong: &mut Kong<phase::Access>,
 ) -> Result<(Caller, Option<RawBody>), kong_pdk::Error> {
+    let scope = scope(kong);
+    let (ip, consumer, claims, credential, service, route, headers, body) = kong
+        .batch((
+            client::get_forwarded_ip(),
+            needs.consumer.then(client::get_consumer),
+            needs.claims.then(|| ctx::get_shared(JWT)),
+            needs.credential.then(client::get_credential),
+            needs.service.then(router::get_service),
+            needs.route.then(router::get_route),
+            (!needs.headers.is_empty()).then(|| request::get_headers(MaxEntries::MOST)),
+            needs.body.then(request::get_raw_body),
+        ))
+        .await?;
     let mut caller = Caller {
-        scope: scope(kong),
+        scope,
+        ip: ip.to_vec(),
+        consumer: consumer.flatten().map(|consumer| consumer.id.to_vec()),
+        credential: credential
+            .flatten()
+            .map(|credential| credential.id.to_vec()),
+        service: service.flatten().map(|service| service.id.to_vec()),
+        route: route.flatten().map(|route| route.id.to_vec()),
+        claims: claims
+            .as_ref()
+            .and_then(|verified| verified.get("claims"))
+            .map(to_json)
+            .unwrap_or_default(),
         ..Caller::default()
     };
-    let rare = needs.credential || needs.service || needs.route || !needs.headers.is_empty();
-    let base = (client::get_forwarded_ip(), client::get_consumer());
-    let (ip, consumer, claims, body) = match (rare, needs.claims, needs.body) {
-        (false, false, false) => {
-            let (ip, consumer) = kong.batch(base).await?;
-            (ip, consumer, Value::Nil, None)
-        }
-        (false, false, true) => {
-            let (ip, consumer, body) = kong
-                .batch((base.0, base.1, request::get_raw_body()))
-                .await?;
-            (ip, consumer, Value::Nil, Some(body))
-        }
-        (false, true, false) => {
-            let (ip, consumer, claims) = kong.batch((base.0, base.1, ctx::get_shared(JWT))).await?;
-            (ip, consumer, claims, None)
-        }
-        (false, true, true) => {
-            let calls = (
-                base.0,
-                base.1,
-                ctx::get_shared(JWT),
-                request::get_raw_body(),
-            );
-            let (ip, consumer, claims, body) = kong.batch(calls).await?;
-            (ip, consumer, claims, Some(body))
-        }
-        (true, _, needs_body) => {
-            let rest = (
-                client::get_credential(),
-                router::get_service(),
-                router::get_route(),
-                request::get_headers(MaxEntries::MOST),
-            );
-            let ((ip, consumer, claims), (credential, service, route, headers), body) =
-                if needs_body {
-                    let (ip, consumer, claims, credential, service, route, headers, body) = kong
-                        .batch((
-                            base.0,
-                            base.1,
-                            ctx::get_shared(JWT),
-                            rest.0,
-                            rest.1,
-                            rest.2,
-                            rest.3,
-                            request::get_raw_body(),
-                        ))
-                        .await?;
-                    (
-                        (ip, consumer, claims),
-                        (credential, service, route, headers),
-                        Some(body),
-                    )
-                } else {
-                    let (ip, consumer, claims, credential, service, route, headers) = kong
-                        .batch((
-                            base.0,
-                            base.1,
-                            ctx::get_shared(JWT),
-                            rest.0,
-                            rest.1,
-                            rest.2,
-                            rest.3,
-                        ))
-                        .await?;
-                    (
-                        (ip, consumer, claims),
-                        (credential, service, route, headers),
-                        None,
-                    )
-                };
-            caller.credential = credential.map(|credential| credential.id.to_vec());
-            caller.service = service.map(|service| service.id.to_vec());
-            caller.route = route.map(|route| route.id.to_vec());
-            for name in &needs.headers {
-                if let Some(value) = headers.get(name) {
-                    caller.headers.push((name.clone(), value.to_vec()));
-                }
+    if let Some(sent) = headers {
+        for name in &needs.headers {
+            if let Some(value) = sent.get(name) {
+                caller.headers.push((name.clone(), value.to_vec()));
             }
-            (ip, consumer, claims, body)
         }
-    };
-    caller.ip = ip.to_vec();
-    caller.consumer = consumer.map(|consumer| consumer.id.to_vec());
-    caller.claims = claims.get("claims").map(to_json).unwrap_or_default();
+    }
     Ok((caller, body))
 }
 
