@@ -74,6 +74,8 @@ impl Client {
             // One HTTP/2 connection would pin all calls to one nginx worker.
             .http1_only()
             .user_agent(concat!("kongctl-admin/", env!("CARGO_PKG_VERSION")))
+            // The Admin API redirects nowhere, and a token may not follow to another host.
+            .redirect(reqwest::redirect::Policy::none())
             .timeout(settings.timeout)
             .connect_timeout(settings.connect_timeout)
             .default_headers(headers(settings)?);
@@ -104,6 +106,9 @@ impl Client {
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|error| wrong(format!("--ca-file {}: {error}", file.display())))?;
             builder = builder.tls_certs_merge(certificates);
+        } else if base.scheme() == "http" {
+            // Looking for the system's authorities fails where there are none, as in small containers.
+            builder = builder.tls_certs_only([]);
         }
         if let Some((certificate, key)) = &settings.client_certificate {
             let mut pem = read_file("--client-cert", certificate)?;
@@ -113,9 +118,12 @@ impl Client {
                 .map_err(|error| wrong(format!("--client-cert, --client-key: {error}")))?;
             builder = builder.identity(identity);
         }
-        let http = builder
-            .build()
-            .map_err(|error| wrong(format!("cannot set up the connection: {error}")))?;
+        let http = builder.build().map_err(|error| {
+            wrong(format!(
+                "cannot set up the connection: {}",
+                innermost(&error)
+            ))
+        })?;
         Ok(Self {
             http,
             base,
@@ -369,6 +377,18 @@ impl Client {
             error: unreachable(&error),
         })?;
         let shown_path = || format!("/{}", path.split('?').next().unwrap_or(path));
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Err(Failure {
+                passing: false,
+                unsent: false,
+                retry_after: None,
+                error: AdminError::Unexpected {
+                    method: name,
+                    path: shown_path(),
+                    reason: "a redirect; give --admin-url the address that it leads to".to_owned(),
+                },
+            });
+        }
         if !status.is_success() && status != StatusCode::NOT_MODIFIED {
             return Err(Failure {
                 passing: is_passing(status.as_u16()),

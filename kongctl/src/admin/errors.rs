@@ -144,6 +144,10 @@ impl AdminError {
     /// What may help, where we know it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unreachable { reason, .. } if reason.contains("certificate") => Some(
+                "an authority that the system does not know is named by --ca-file, a certificate of our own by \
+                 --client-cert and --client-key",
+            ),
             Self::Unreachable { .. } => Some(
                 "is Kong running, and its Admin API listening there? Set --admin-url or KONGCTL_ADMIN_URL; \
                  `kongctl ping` tries the connection",

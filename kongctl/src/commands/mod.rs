@@ -13,6 +13,7 @@ mod validate;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::admin::client::{Client, Mode, Settings};
 use crate::admin::entities::Kind;
@@ -187,14 +188,14 @@ async fn execute(
         execute::dbless::run(client, plan, current, schemas, *hashed_passwords).await
     } else {
         refuse_hashes(planned)?;
-        let interrupt = async {
-            if tokio::signal::ctrl_c().await.is_err() {
-                // Without a handler the signal ends the process as always.
-                std::future::pending::<()>().await;
-            }
-            output::note("Interrupted: waiting for the calls in flight.");
-        };
-        execute::run(client, plan, schemas, usize::from(parallelism), interrupt).await
+        execute::run(
+            client,
+            plan,
+            schemas,
+            usize::from(parallelism),
+            interrupts(),
+        )
+        .await
     };
     printer.result(&changes::report(
         plan,
@@ -213,6 +214,21 @@ async fn execute(
         "The node is not as the files say. The same command carries on where this one stopped.",
     );
     Ok(Exit::Failed)
+}
+
+/// Each Ctrl-C, told to the user as it comes.
+fn interrupts() -> impl Stream<Item = ()> {
+    stream::unfold(false, |again| async move {
+        // Without a handler the signal ends the process as always.
+        tokio::signal::ctrl_c().await.ok()?;
+        output::note(if again {
+            "Interrupted again: not waiting any more."
+        } else {
+            "Interrupted: waiting for the calls in flight; interrupt again to give them up."
+        });
+        Some(((), true))
+    })
+    .chain(stream::pending())
 }
 
 /// A database's node hashes every password that it is given, a hash too.

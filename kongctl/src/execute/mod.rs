@@ -3,18 +3,18 @@
 //! # Failure
 //!
 //! A change that Kong refuses is reported with Kong's words; what needs it is skipped, the rest goes on, but nothing is deleted
-//! any more. On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done.
+//! any more. On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done. A second
+//! interrupt gives up the calls in flight: what became of their changes is unknown, and the report says so.
 
 pub(crate) mod dbless;
 pub(crate) mod window;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::future::Future;
 use std::time::Instant;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 
 use crate::admin::client::Client;
@@ -36,6 +36,8 @@ pub(crate) enum Outcome {
     Skipped,
     /// An interrupt came first.
     NotStarted,
+    /// Sent, but a second interrupt came before the answer: done or not.
+    Unknown,
 }
 
 /// What became of each change of a plan, in the plan's order.
@@ -56,13 +58,13 @@ impl Report {
     }
 }
 
-/// Carries out `plan`; stops starting changes when `interrupt` resolves.
+/// Carries out `plan`. After the first of the `interrupts` nothing is started, after the second nothing is waited for.
 pub(crate) async fn run(
     client: &Client,
     plan: &Plan,
     schemas: &Schemas,
     max_parallel: usize,
-    interrupt: impl Future<Output = ()>,
+    interrupts: impl Stream<Item = ()>,
 ) -> Report {
     let count = plan.changes.len();
     let mut waiting: Vec<usize> = plan.needs.iter().map(Vec::len).collect();
@@ -82,7 +84,7 @@ pub(crate) async fn run(
     let mut running = FuturesUnordered::new();
     let mut failed = false;
     let mut interrupted = false;
-    tokio::pin!(interrupt);
+    tokio::pin!(interrupts);
     loop {
         while !interrupted && running.len() < window.size() {
             let Some(Reverse(index)) = ready.pop() else {
@@ -92,6 +94,8 @@ pub(crate) async fn run(
                 skip(index, &waiters, &mut outcomes);
                 continue;
             }
+            // Until the answer is there.
+            outcomes[index] = Some(Outcome::Unknown);
             running.push(async move {
                 let started = Instant::now();
                 (
@@ -105,7 +109,12 @@ pub(crate) async fn run(
             break;
         }
         tokio::select! {
-            () = &mut interrupt, if !interrupted => interrupted = true,
+            Some(()) = interrupts.next() => {
+                if interrupted {
+                    break;
+                }
+                interrupted = true;
+            }
             Some((index, result, latency)) = running.next() => match result {
                 Ok(()) => {
                     window.succeeded(latency);

@@ -195,19 +195,26 @@ fn head(change: &Change) -> Map<String, Value> {
     value
 }
 
-/// (done, failed, not done) of a report.
-pub(crate) fn tally(report: &Report) -> (usize, usize, usize) {
-    let done = report
-        .outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Done))
-        .count();
-    let failed = report
-        .outcomes
-        .iter()
-        .filter(|outcome| matches!(outcome, Outcome::Failed(_)))
-        .count();
-    (done, failed, report.outcomes.len() - done - failed)
+/// How many changes ended how.
+#[derive(Default)]
+struct Tally {
+    done: usize,
+    failed: usize,
+    not_done: usize,
+    unknown: usize,
+}
+
+fn tally(report: &Report) -> Tally {
+    let mut tally = Tally::default();
+    for outcome in &report.outcomes {
+        *match outcome {
+            Outcome::Done => &mut tally.done,
+            Outcome::Failed(_) => &mut tally.failed,
+            Outcome::Skipped | Outcome::NotStarted => &mut tally.not_done,
+            Outcome::Unknown => &mut tally.unknown,
+        } += 1;
+    }
+    tally
 }
 
 fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
@@ -254,6 +261,14 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
                     change.action.name()
                 );
             }
+            Outcome::Unknown => {
+                let _ = writeln!(
+                    out,
+                    "{} {} {what}",
+                    paint.yellow("no answer yet:"),
+                    change.action.name()
+                );
+            }
         }
     }
     if plan.is_empty() {
@@ -264,10 +279,18 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
         );
         return out;
     }
-    let (done, failed, not_done) = tally(report);
+    let Tally {
+        done,
+        failed,
+        not_done,
+        unknown,
+    } = tally(report);
     let _ = write!(out, "\n{done} done");
-    if failed + not_done > 0 {
+    if failed + not_done + unknown > 0 {
         let _ = write!(out, ", {failed} failed, {not_done} not done");
+    }
+    if unknown > 0 {
+        let _ = write!(out, ", {unknown} unknown");
     }
     let _ = writeln!(out, ", {} unchanged.", plan.unchanged);
     out
@@ -285,6 +308,7 @@ fn report_value(plan: &Plan, report: &Report) -> Value {
                 Outcome::Failed(_) => "failed",
                 Outcome::Skipped => "skipped",
                 Outcome::NotStarted => "not_started",
+                Outcome::Unknown => "unknown",
             };
             value.insert("status".to_owned(), json!(status));
             if let Outcome::Failed(error) = outcome {
@@ -293,10 +317,16 @@ fn report_value(plan: &Plan, report: &Report) -> Value {
             Value::Object(value)
         })
         .collect();
-    let (done, failed, not_done) = tally(report);
+    let tally = tally(report);
     let mut value = json!({
         "results": results,
-        "summary": {"done": done, "failed": failed, "not_done": not_done, "unchanged": plan.unchanged},
+        "summary": {
+            "done": tally.done,
+            "failed": tally.failed,
+            "not_done": tally.not_done,
+            "unknown": tally.unknown,
+            "unchanged": plan.unchanged,
+        },
         "interrupted": report.interrupted,
     });
     if let Some(error) = &report.error {
