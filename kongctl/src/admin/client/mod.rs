@@ -1,0 +1,146 @@
+//! A client of one node's Admin API: its verbs, and what kind of node it is.
+//!
+//! # Layout
+//!
+//! `settings` has how a node is reached, `call` one call with its retries, `reads` what takes many calls: lists, all entities,
+//! schemas.
+
+mod call;
+mod reads;
+mod settings;
+
+use reqwest::Method;
+use serde_json::Value;
+use url::Url;
+
+use super::errors::AdminError;
+use super::retry::RetryPolicy;
+
+pub(crate) use settings::Settings;
+
+/// How a node keeps its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// PostgreSQL: entities are written one by one.
+    Database,
+    /// Memory: the whole configuration is replaced at once.
+    Dbless,
+}
+
+impl Mode {
+    /// What messages and JSON call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Dbless => "db-less",
+        }
+    }
+}
+
+/// A connection to one node; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    retry: RetryPolicy,
+    shown_url: String,
+}
+
+impl Client {
+    /// The node's address, without credentials.
+    pub(crate) fn url(&self) -> &str {
+        &self.shown_url
+    }
+
+    /// Reads one path.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, AdminError> {
+        self.call(Method::GET, path, None)
+            .await
+            .map(|(_, body)| body)
+    }
+
+    /// Reads one path, `None` where Kong has nothing there.
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>, AdminError> {
+        match self.get(path).await {
+            Ok(body) => Ok(Some(body)),
+            Err(AdminError::Rejected { rejection, .. }) if rejection.status == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates or replaces.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
+        self.call(Method::PUT, path, Some(body))
+            .await
+            .map(|(_, body)| body)
+    }
+
+    /// Changes the fields named.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
+        self.call(Method::PATCH, path, Some(body))
+            .await
+            .map(|(_, body)| body)
+    }
+
+    /// Creates, or asks something that takes a body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
+        self.call(Method::POST, path, Some(body))
+            .await
+            .map(|(_, body)| body)
+    }
+
+    /// Deletes; that there was nothing is no error.
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), AdminError> {
+        match self.call(Method::DELETE, path, None).await {
+            Ok(_) => Ok(()),
+            Err(AdminError::Rejected { rejection, .. }) if rejection.status == 404 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What `/status` says.
+    pub(crate) async fn status(&self) -> Result<Value, AdminError> {
+        self.get("status").await
+    }
+
+    /// Whether the node has a database. `GET /` would say so too, but fails on some nodes with plugin servers.
+    pub(crate) async fn mode(&self) -> Result<Mode, AdminError> {
+        let status = self.status().await?;
+        if status.get("server").is_none() && status.get("database").is_none() {
+            return Err(AdminError::Unexpected {
+                method: "GET",
+                path: "/status".to_owned(),
+                reason: "no status of a Kong node".to_owned(),
+            });
+        }
+        Ok(if status.get("database").is_some() {
+            Mode::Database
+        } else {
+            Mode::Dbless
+        })
+    }
+}
+
+/// Percent-encodes what is not unreserved, so that a name can be a path segment or a query value.
+pub(crate) fn encode_segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_path_segments() {
+        assert_eq!(encode_segment("a b/ü"), "a%20b%2F%C3%BC");
+    }
+}

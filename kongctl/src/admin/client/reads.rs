@@ -1,0 +1,124 @@
+//! What takes many calls: lists page by page, all entities of a node, many schemas at once.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::{Map, Value};
+
+use super::super::entities::Kind;
+use super::super::errors::AdminError;
+use super::super::schema::Schemas;
+use super::{Client, encode_segment};
+
+/// The most entries that Kong gives in one page.
+const PAGE_SIZE: u32 = 1000;
+/// Reads in flight at once: all kinds, and the targets of many upstreams.
+const CONCURRENT_READS: usize = 16;
+
+impl Client {
+    /// All entries of a list, page by page; `None` where the node lacks the kind.
+    pub(crate) async fn list(
+        &self,
+        path: &str,
+    ) -> Result<Option<Vec<Map<String, Value>>>, AdminError> {
+        let mut entries = Vec::new();
+        let mut offset: Option<String> = None;
+        loop {
+            // Built anew for each page: `next` drops `size` on nested lists.
+            let page = match &offset {
+                None => format!("{path}?size={PAGE_SIZE}"),
+                Some(offset) => {
+                    format!("{path}?size={PAGE_SIZE}&offset={}", encode_segment(offset))
+                }
+            };
+            let Some(answer) = self.find(&page).await? else {
+                return Ok(None);
+            };
+            let Some(data) = answer.get("data").and_then(Value::as_array) else {
+                return Err(AdminError::Unexpected {
+                    method: "GET",
+                    path: format!("/{path}"),
+                    reason: "no list".to_owned(),
+                });
+            };
+            entries.extend(data.iter().filter_map(Value::as_object).cloned());
+            let next = answer.get("offset").and_then(Value::as_str);
+            if next.is_none() || next == offset.as_deref() {
+                return Ok(Some(entries));
+            }
+            offset = next.map(str::to_owned);
+        }
+    }
+
+    /// Every entity of the node, all kinds at once. A kind whose plugin the node lacks is absent.
+    pub(crate) async fn all_entities(
+        &self,
+    ) -> Result<Vec<(Kind, Vec<Map<String, Value>>)>, AdminError> {
+        let lists = Kind::all().filter_map(|kind| kind.spec().list_path.map(|path| (kind, path)));
+        let mut found: Vec<(Kind, Vec<Map<String, Value>>)> =
+            stream::iter(lists)
+                .map(|(kind, path)| async move {
+                    Ok((kind, self.list(path).await?.unwrap_or_default()))
+                })
+                .buffer_unordered(CONCURRENT_READS)
+                .try_collect()
+                .await?;
+        let upstreams: Vec<String> = found
+            .iter()
+            .filter(|(kind, _)| *kind == Kind::Upstream)
+            .flat_map(|(_, entries)| {
+                entries
+                    .iter()
+                    .filter_map(|entry| entry.get("id")?.as_str().map(str::to_owned))
+            })
+            .collect();
+        let targets: Vec<Vec<Map<String, Value>>> = stream::iter(upstreams)
+            .map(|id| async move {
+                Ok::<_, AdminError>(
+                    self.list(&format!("upstreams/{id}/targets/all"))
+                        .await?
+                        .unwrap_or_default(),
+                )
+            })
+            .buffer_unordered(CONCURRENT_READS)
+            .try_collect()
+            .await?;
+        found.push((Kind::Target, targets.into_iter().flatten().collect()));
+        found.sort_by_key(|(kind, _)| *kind);
+        Ok(found)
+    }
+
+    /// What the node says of these kinds and plugins. One that it does not know keeps the table's word.
+    pub(crate) async fn schemas(
+        &self,
+        kinds: Vec<Kind>,
+        plugins: Vec<String>,
+    ) -> Result<Schemas, AdminError> {
+        enum Subject {
+            Kind(Kind),
+            Plugin(String),
+        }
+        let subjects = kinds
+            .into_iter()
+            .map(Subject::Kind)
+            .chain(plugins.into_iter().map(Subject::Plugin));
+        let answers: Vec<(Subject, Option<Value>)> = stream::iter(subjects)
+            .map(|subject| async move {
+                let path = match &subject {
+                    Subject::Kind(kind) => format!("schemas/{}", kind.name()),
+                    Subject::Plugin(name) => format!("schemas/plugins/{}", encode_segment(name)),
+                };
+                Ok::<_, AdminError>((subject, self.find(&path).await?))
+            })
+            .buffer_unordered(CONCURRENT_READS)
+            .try_collect()
+            .await?;
+        let mut schemas = Schemas::default();
+        for (subject, answer) in answers {
+            match (subject, answer) {
+                (Subject::Kind(kind), Some(answer)) => schemas.add_kind(kind, &answer),
+                (Subject::Plugin(name), Some(answer)) => schemas.add_plugin(&name, &answer),
+                (_, None) => {}
+            }
+        }
+        Ok(schemas)
+    }
+}

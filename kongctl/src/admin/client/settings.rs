@@ -1,0 +1,186 @@
+//! How a node is reached: address, headers, certificates, limits.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::super::errors::AdminError;
+use super::super::retry::RetryPolicy;
+use super::Client;
+use super::call::innermost;
+
+/// How to reach a node.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// `http://…`, `https://…` or `unix:/path/to.sock`.
+    pub(crate) url: String,
+    /// `Name: value`, sent with each call.
+    pub(crate) headers: Vec<String>,
+    /// Sent as `Kong-Admin-Token`.
+    pub(crate) token: Option<String>,
+    /// PEM file of the authority that signed the node's certificate.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// PEM files of our own certificate and key.
+    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Limit of one call.
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) retries: u32,
+}
+
+impl Client {
+    /// Reads key files and builds the client; nothing is sent.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, AdminError> {
+        let wrong = |reason: String| AdminError::Settings(reason);
+        let mut builder = reqwest::Client::builder()
+            // One HTTP/2 connection would pin all calls to one nginx worker.
+            .http1_only()
+            .user_agent(concat!("kongctl-admin/", env!("CARGO_PKG_VERSION")))
+            // The Admin API redirects nowhere, and a token may not follow to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            .default_headers(headers(settings)?);
+        let base = if let Some(path) = settings.url.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            builder = builder.unix_socket(path);
+            Url::parse("http://kong/").expect("the placeholder host is a URL")
+        } else {
+            let base = Url::parse(&settings.url).map_err(|error| {
+                wrong(format!(
+                    "--admin-url {:?} is not a URL: {error}",
+                    settings.url
+                ))
+            })?;
+            if !matches!(base.scheme(), "http" | "https") {
+                return Err(wrong(format!(
+                    "--admin-url {:?} must start with http://, https:// or unix:",
+                    settings.url
+                )));
+            }
+            base
+        };
+        if is_loopback(&base) {
+            builder = builder.no_proxy();
+        }
+        if let Some(file) = &settings.ca_file {
+            let pem = read_file("--ca-file", file)?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| wrong(format!("--ca-file {}: {error}", file.display())))?;
+            builder = builder.tls_certs_merge(certificates);
+        } else if base.scheme() == "http" {
+            // Looking for the system's authorities fails where there are none, as in small containers.
+            builder = builder.tls_certs_only([]);
+        }
+        if let Some((certificate, key)) = &settings.client_certificate {
+            let mut pem = read_file("--client-cert", certificate)?;
+            pem.push(b'\n');
+            pem.extend(read_file("--client-key", key)?);
+            let identity = reqwest::Identity::from_pem(&pem)
+                .map_err(|error| wrong(format!("--client-cert, --client-key: {error}")))?;
+            builder = builder.identity(identity);
+        }
+        let http = builder.build().map_err(|error| {
+            wrong(format!(
+                "cannot set up the connection: {}",
+                innermost(&error)
+            ))
+        })?;
+        Ok(Self {
+            http,
+            base,
+            retry: RetryPolicy {
+                retries: settings.retries,
+                base: Duration::from_millis(200),
+                cap: Duration::from_secs(10),
+            },
+            shown_url: shown(&settings.url),
+        })
+    }
+}
+
+fn headers(settings: &Settings) -> Result<HeaderMap, AdminError> {
+    let mut map = HeaderMap::new();
+    for header in &settings.headers {
+        let parsed = header.split_once(':').and_then(|(name, value)| {
+            let mut value = HeaderValue::from_str(value.trim()).ok()?;
+            value.set_sensitive(true);
+            Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, value))
+        });
+        // The value may be a secret: name only what stands before the colon.
+        let shown = header.split(':').next().unwrap_or_default();
+        let Some((name, value)) = parsed else {
+            return Err(AdminError::Settings(format!(
+                "--header {shown:?} is not of the form 'Name: value'"
+            )));
+        };
+        map.append(name, value);
+    }
+    if let Some(token) = &settings.token {
+        let mut value = HeaderValue::from_str(token).map_err(|_| {
+            AdminError::Settings("--token has characters that no header can carry".to_owned())
+        })?;
+        value.set_sensitive(true);
+        map.insert("kong-admin-token", value);
+    }
+    Ok(map)
+}
+
+fn read_file(flag: &str, path: &Path) -> Result<Vec<u8>, AdminError> {
+    std::fs::read(path)
+        .map_err(|error| AdminError::Settings(format!("{flag} {}: {error}", path.display())))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => true,
+    }
+}
+
+/// The address without user and password.
+fn shown(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if parsed.has_host() => {
+            let _ = parsed.set_password(None);
+            let _ = parsed.set_username("");
+            parsed.as_str().trim_end_matches('/').to_owned()
+        }
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_the_address_are_not_shown() {
+        assert_eq!(
+            shown("https://admin:s3cret@kong.example:8444/"),
+            "https://kong.example:8444"
+        );
+    }
+
+    #[test]
+    fn a_bad_header_is_named_without_its_value() {
+        let settings = Settings {
+            url: "http://127.0.0.1:1".to_owned(),
+            headers: vec!["bad name: s3cret".to_owned()],
+            token: None,
+            ca_file: None,
+            client_certificate: None,
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            retries: 0,
+        };
+        let Err(error) = Client::new(&settings) else {
+            panic!("the header was accepted")
+        };
+        assert!(!error.to_string().contains("s3cret"));
+    }
+}

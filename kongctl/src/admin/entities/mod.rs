@@ -1,0 +1,158 @@
+//! The kinds of Kong OSS, and what can be asked of them.
+//!
+//! Parsing, ids, matching, ordering, diffing and dumping all ask the table in [`table`]; none of them knows a kind by name.
+//! The variants of [`Kind`] are in reference order: whatever a kind refers to comes before it.
+
+mod table;
+
+use super::schema::{Record, Type};
+use table::{KindSpec, RECORDS, SPECS};
+
+pub(crate) use table::IdRecipe;
+
+/// A kind of entity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    CaCertificate,
+    Certificate,
+    Sni,
+    Vault,
+    KeySet,
+    Key,
+    Consumer,
+    Service,
+    Upstream,
+    Target,
+    KeyAuth,
+    Jwt,
+    BasicAuth,
+    HmacAuth,
+    OAuth2,
+    Acl,
+    Route,
+    Plugin,
+}
+
+/// Kinds of Kong Enterprise and Konnect, known only to be refused by name.
+pub(crate) const ENTERPRISE_KINDS: &[&str] = &[
+    "consumer_groups",
+    "rbac_roles",
+    "licenses",
+    "partials",
+    "custom_entities",
+    "service_packages",
+    "degraphql_routes",
+    "graphql_ratelimiting_cost_decorations",
+    "mtls_auth_credentials",
+    "cloned_plugins",
+    "custom_plugins",
+    "groups",
+    "_konnect",
+];
+
+impl Kind {
+    /// Every kind, whatever it refers to before it.
+    pub(crate) fn all() -> impl DoubleEndedIterator<Item = Self> {
+        SPECS.iter().map(|spec| spec.kind)
+    }
+
+    /// The kind that Kong calls `name`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        SPECS
+            .iter()
+            .find(|spec| spec.name == name)
+            .map(|spec| spec.kind)
+    }
+
+    /// The kind that a person calls `word`: Kong's name, a singular or a short form.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        SPECS
+            .iter()
+            .find(|spec| spec.name == word || spec.aliases.contains(&word))
+            .map(|spec| spec.kind)
+    }
+
+    /// This kind's row of the table.
+    pub(crate) fn spec(self) -> &'static KindSpec {
+        &SPECS[self as usize]
+    }
+
+    /// Kong's name for the kind.
+    pub(crate) fn name(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// What one of them is called in a message.
+    pub(crate) fn singular(self) -> &'static str {
+        self.spec().singular
+    }
+
+    /// `a service`, `an upstream`.
+    pub(crate) fn with_article(self) -> String {
+        let article = match self {
+            Self::Sni | Self::Upstream | Self::OAuth2 | Self::Acl => "an",
+            _ => "a",
+        };
+        format!("{article} {}", self.singular())
+    }
+
+    /// The fields, as the table has them.
+    pub(crate) fn record(self) -> &'static Record {
+        &RECORDS[self as usize]
+    }
+
+    /// The fields that refer to another entity: (field, kind referred to, deleted together).
+    pub(crate) fn references(self) -> impl Iterator<Item = (&'static str, Kind, bool)> {
+        self.record()
+            .fields
+            .iter()
+            .filter_map(|(name, field)| match field.ty {
+                Type::Foreign(kind) => Some((name.as_str(), kind, field.cascade)),
+                _ => None,
+            })
+    }
+
+    /// The kinds that a file may nest in an entry of this kind: (list's name, kind, reference that nesting fills).
+    pub(crate) fn children(self) -> impl Iterator<Item = (&'static str, Kind, &'static str)> {
+        SPECS.iter().filter_map(move |spec| {
+            spec.nested_in
+                .iter()
+                .find(|(parent, _)| *parent == self)
+                .map(|(_, field)| (spec.name, spec.kind, *field))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_stands_at_its_kinds_place() {
+        for (index, spec) in SPECS.iter().enumerate() {
+            assert_eq!(spec.kind as usize, index, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn whatever_a_kind_refers_to_comes_before_it() {
+        for kind in Kind::all() {
+            for (field, to, _) in kind.references() {
+                assert!(to < kind, "{}.{field}", kind.name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_field_that_a_row_names_exists() {
+        for spec in &SPECS {
+            let record = spec.kind.record();
+            let keys = spec.natural_keys.iter().copied().flatten();
+            let nesting = spec.nested_in.iter().map(|(_, field)| field);
+            let below = spec.below.iter().map(|(field, _)| field);
+            for field in keys.chain(spec.columns).chain(nesting).chain(below) {
+                assert!(record.fields.contains_key(*field), "{}.{field}", spec.name);
+            }
+        }
+    }
+}

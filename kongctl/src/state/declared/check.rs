@@ -1,0 +1,168 @@
+//! Values are compared with the types of their fields: those of the entity table, or those that a node tells of a plugin.
+
+use serde_json::Value;
+
+use crate::admin::entities::Kind;
+use crate::admin::schema::{Field, Record, Schemas, Type};
+
+use super::super::diagnostics::{Diagnostics, suggestion};
+use super::super::node::{Node, NodeValue};
+use super::Configuration;
+
+/// Checks the configurations of plugins against what a node said of them.
+pub(crate) fn check_plugins(
+    configuration: &Configuration,
+    schemas: &Schemas,
+    diagnostics: &mut Diagnostics,
+) {
+    for entity in configuration
+        .entities
+        .iter()
+        .filter(|entity| entity.kind == Kind::Plugin)
+    {
+        let name = entity
+            .fields
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if let (Some(record), Some(config)) =
+            (schemas.plugin_config(name), entity.node.get("config"))
+        {
+            check_record(
+                record,
+                config,
+                &format!("the configuration of plugin `{name}`"),
+                diagnostics,
+            );
+        }
+    }
+}
+
+fn check_record(record: &Record, node: &Node, what: &str, diagnostics: &mut Diagnostics) {
+    match &node.value {
+        NodeValue::Null => {}
+        NodeValue::Map(entries) => {
+            for entry in entries {
+                match record.fields.get(&entry.key) {
+                    Some(field) => check_field(field, &entry.node, &entry.key, diagnostics),
+                    None if record.shorthands.contains_key(&entry.key) => {}
+                    None => diagnostics.add_with_help(
+                        &entry.key_place,
+                        format!("unknown field `{}` in {what}", entry.key),
+                        suggestion(&entry.key, record.fields.keys().map(String::as_str)),
+                    ),
+                }
+            }
+        }
+        _ => diagnostics.add(
+            &node.place,
+            format!("{what} is a map, this is {}", node.type_name()),
+        ),
+    }
+}
+
+/// Tells where a value is not of its field's type; `null` always is.
+pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &mut Diagnostics) {
+    let mut wrong = |expected: &str| {
+        let help = match (expected, &node.value) {
+            ("a string", NodeValue::Number(_) | NodeValue::Bool(_)) => Some("put it in quotes"),
+            ("a boolean", NodeValue::String(_)) => Some("write true or false, without quotes"),
+            ("an integer" | "a number", NodeValue::String(_)) => Some("write it without quotes"),
+            ("a list", _) => Some("write it as [a, b], or each item in its own line after `- `"),
+            _ => None,
+        };
+        let message = format!("`{name}` is {expected}, this is {}", node.type_name());
+        diagnostics.add_with_help(&node.place, message, help);
+    };
+    match (&field.ty, &node.value) {
+        (_, NodeValue::Null)
+        | (Type::Any, _)
+        | (Type::Number, NodeValue::Number(_))
+        | (Type::Boolean, NodeValue::Bool(_))
+        | (Type::Foreign(_), NodeValue::String(_)) => {}
+        (Type::String, NodeValue::String(text)) => {
+            if !field.one_of.is_empty()
+                && !field.one_of.contains(text)
+                && !text.starts_with("{vault://")
+            {
+                let help = suggestion(text, field.one_of.iter().map(String::as_str))
+                    .unwrap_or_else(|| format!("one of {}", field.one_of.join(", ")));
+                diagnostics.add_with_help(
+                    &node.place,
+                    format!("`{name}` does not know `{text}`"),
+                    Some(help),
+                );
+            }
+        }
+        (Type::String, _) => wrong("a string"),
+        (Type::Integer, NodeValue::Number(number)) => {
+            if number.as_f64().is_some_and(|value| value.fract() != 0.0) {
+                wrong("an integer");
+            }
+        }
+        (Type::Integer, _) => wrong("an integer"),
+        (Type::Number, _) => wrong("a number"),
+        (Type::Boolean, _) => wrong("a boolean"),
+        (Type::Set(element) | Type::Array(element), NodeValue::List(items)) => {
+            for item in items {
+                check_field(element, item, name, diagnostics);
+            }
+        }
+        // Lua has one kind of table: Kong takes an empty map for an empty list.
+        (Type::Set(_) | Type::Array(_), other) => {
+            if !matches!(other, NodeValue::Map(entries) if entries.is_empty()) {
+                wrong("a list");
+            }
+        }
+        (Type::Map(element), NodeValue::Map(entries)) => {
+            for entry in entries {
+                check_field(element, &entry.node, &entry.key, diagnostics);
+            }
+        }
+        (Type::Map(_), _) => wrong("a map"),
+        (Type::Record(record), _) => check_record(record, node, &format!("`{name}`"), diagnostics),
+        (Type::Foreign(kind), NodeValue::Map(entries)) => {
+            let names: Vec<&str> = kind.spec().natural_keys.iter().map(|key| key[0]).collect();
+            let named = entries.iter().any(|entry| {
+                (entry.key == "id" || names.contains(&entry.key.as_str()))
+                    && entry.node.as_str().is_some()
+            });
+            if !named {
+                diagnostics.add_with_help(
+                    &node.place,
+                    format!("`{name}` names no {}", kind.singular()),
+                    Some(format!("write its {} or its id", names.join(", "))),
+                );
+            }
+        }
+        (Type::Foreign(kind), _) => wrong(&format!("the name or id of {}", kind.with_article())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read_text;
+    use super::*;
+
+    #[test]
+    fn a_plugins_configuration_is_checked_against_the_nodes_schema() {
+        let mut diagnostics = Diagnostics::default();
+        let configuration = read_text(
+            "plugins:\n- name: request-termination\n  config: {status_cod: 503, message: 5}\n",
+        )
+        .unwrap();
+        let mut schemas = Schemas::default();
+        let recorded = include_str!("../../../tests/fixtures/schema-request-termination.json");
+        schemas.add_plugin(
+            "request-termination",
+            &serde_json::from_str(recorded).unwrap(),
+        );
+        check_plugins(&configuration, &schemas, &mut diagnostics);
+        let expected = "\
+kong.yml:3:12: unknown field `status_cod` in the configuration of plugin `request-termination`
+    did you mean `status_code`?
+kong.yml:3:38: `message` is a string, this is a number
+    put it in quotes";
+        assert_eq!(diagnostics.into_result().unwrap_err().to_string(), expected);
+    }
+}
