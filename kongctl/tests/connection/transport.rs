@@ -151,6 +151,31 @@ async fn a_node_may_ask_for_our_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_that_hold_no_certificate_are_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("empty.pem"), "").unwrap();
+    let url = "https://127.0.0.1:9";
+    for (line, told) in [
+        (
+            "ping --ca-file empty.pem",
+            "--ca-file empty.pem: no certificate",
+        ),
+        (
+            "ping --ca-file gone.pem",
+            "--ca-file gone.pem: No such file",
+        ),
+        (
+            "ping --client-cert empty.pem --client-key empty.pem",
+            "--client-cert, --client-key: ",
+        ),
+    ] {
+        let seen = run(&mut kongctl(line, url, directory.path())).await;
+        assert_eq!(seen.code, Some(1));
+        assert!(seen.stderr.contains(told), "{}", seen.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_socket_of_the_file_system_is_an_address_and_needs_no_proxy() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("admin.sock");

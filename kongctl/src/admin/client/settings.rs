@@ -48,17 +48,13 @@ impl Client {
             builder = builder.unix_socket(path);
             Url::parse("http://kong/").expect("the placeholder host is a URL")
         } else {
-            let base = Url::parse(&settings.url).map_err(|error| {
-                wrong(format!(
-                    "--admin-url {:?} is not a URL: {error}",
-                    settings.url
-                ))
-            })?;
+            // An address may hold a password: a wrong one is not repeated.
+            let base = Url::parse(&settings.url)
+                .map_err(|error| wrong(format!("--admin-url is not a URL: {error}")))?;
             if !matches!(base.scheme(), "http" | "https") {
-                return Err(wrong(format!(
-                    "--admin-url {:?} must start with http://, https:// or unix:",
-                    settings.url
-                )));
+                return Err(wrong(
+                    "--admin-url must start with http://, https:// or unix:".to_owned(),
+                ));
             }
             base
         };
@@ -67,8 +63,13 @@ impl Client {
         }
         if let Some(file) = &settings.ca_file {
             let pem = read_file("--ca-file", file)?;
+            let wrong_file =
+                |reason: &str| wrong(format!("--ca-file {}: {reason}", file.display()));
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| wrong(format!("--ca-file {}: {error}", file.display())))?;
+                .map_err(|error| wrong_file(&innermost(&error)))?;
+            if certificates.is_empty() {
+                return Err(wrong_file("no certificate in it"));
+            }
             builder = builder.tls_certs_merge(certificates);
         } else if base.scheme() == "http" {
             // Looking for the system's authorities fails where there are none, as in small containers.
@@ -78,8 +79,12 @@ impl Client {
             let mut pem = read_file("--client-cert", certificate)?;
             pem.push(b'\n');
             pem.extend(read_file("--client-key", key)?);
-            let identity = reqwest::Identity::from_pem(&pem)
-                .map_err(|error| wrong(format!("--client-cert, --client-key: {error}")))?;
+            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| {
+                wrong(format!(
+                    "--client-cert, --client-key: {}",
+                    innermost(&error)
+                ))
+            })?;
             builder = builder.identity(identity);
         }
         let http = builder.build().map_err(|error| {
@@ -166,11 +171,10 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_bad_header_is_named_without_its_value() {
+    fn refusal_of(url: &str, header: &str) -> String {
         let settings = Settings {
-            url: "http://127.0.0.1:1".to_owned(),
-            headers: vec!["bad name: s3cret".to_owned()],
+            url: url.to_owned(),
+            headers: vec![header.to_owned()],
             token: None,
             ca_file: None,
             client_certificate: None,
@@ -179,8 +183,24 @@ mod tests {
             retries: 0,
         };
         let Err(error) = Client::new(&settings) else {
-            panic!("the header was accepted")
+            panic!("the settings were accepted")
         };
-        assert!(!error.to_string().contains("s3cret"));
+        error.to_string()
+    }
+
+    #[test]
+    fn a_bad_header_is_named_without_its_value() {
+        let refusal = refusal_of("http://127.0.0.1:1", "bad name: s3cret");
+        assert!(refusal.contains("bad name"), "{refusal}");
+        assert!(!refusal.contains("s3cret"), "{refusal}");
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_without_its_password() {
+        for url in ["http://u:s3cret@host:port", "ftp://u:s3cret@host"] {
+            let refusal = refusal_of(url, "a: b");
+            assert!(refusal.contains("--admin-url"), "{refusal}");
+            assert!(!refusal.contains("s3cret"), "{refusal}");
+        }
     }
 }

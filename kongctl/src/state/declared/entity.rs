@@ -16,6 +16,7 @@ use super::{Declared, Reader};
 
 /// Fields of plugins that only Kong Enterprise has.
 const ENTERPRISE_PLUGIN_FIELDS: &[&str] = &["consumer_group", "ordering", "partials", "condition"];
+
 impl Reader<'_> {
     pub(super) fn list(
         &mut self,
