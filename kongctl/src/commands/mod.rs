@@ -185,7 +185,15 @@ async fn execute(
             error: None,
         }
     } else if dbless || client.mode().await? == Mode::Dbless {
-        execute::dbless::run(client, plan, current, schemas, *hashed_passwords).await
+        execute::dbless::run(
+            client,
+            plan,
+            current,
+            schemas,
+            *hashed_passwords,
+            interrupts(),
+        )
+        .await
     } else {
         refuse_hashes(planned)?;
         execute::run(

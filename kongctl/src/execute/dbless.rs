@@ -4,7 +4,9 @@
 //! ids. Passwords go as the hashes that the node would keep (`_transform: false`), so that what it already has stays.
 
 use std::collections::HashSet;
+use std::pin::pin;
 
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value, json};
 
 use crate::admin::client::Client;
@@ -17,28 +19,33 @@ use crate::state::{Entity, ids, reference_id};
 
 use super::{Outcome, Report, secrets_of};
 
-/// Loads what `current` becomes by `plan`.
+/// Loads what `current` becomes by `plan`. The one call is waited for after the first of the `interrupts`, not after the second.
 pub(crate) async fn run(
     client: &Client,
     plan: &Plan,
     current: &Inventory,
     schemas: &Schemas,
     hashed_passwords: bool,
+    interrupts: impl Stream<Item = ()>,
 ) -> Report {
     let payload = payload(plan, current, hashed_passwords);
-    let result = client
-        .post("config?check_hash=1&flatten_errors=1", &payload)
-        .await;
-    match result {
-        Ok(_) => {
-            let outcomes = plan.changes.iter().map(|_| Outcome::Done).collect();
-            Report {
-                outcomes,
-                interrupted: false,
-                error: None,
+    let mut call = pin!(client.post("config?check_hash=1&flatten_errors=1", &payload));
+    let mut interrupts = pin!(interrupts);
+    let mut interrupted = false;
+    let result = loop {
+        tokio::select! {
+            result = &mut call => break Some(result),
+            Some(()) = interrupts.next() => {
+                if interrupted {
+                    break None;
+                }
+                interrupted = true;
             }
         }
-        Err(error) => {
+    };
+    let report = match result {
+        Some(Ok(_)) => alike(plan, || Outcome::Done),
+        Some(Err(error)) => {
             let secrets: Vec<String> = plan
                 .changes
                 .iter()
@@ -46,6 +53,11 @@ pub(crate) async fn run(
                 .collect();
             blame(plan, error.without(&secrets))
         }
+        None => alike(plan, || Outcome::Unknown),
+    };
+    Report {
+        interrupted,
+        ..report
     }
 }
 
@@ -168,11 +180,18 @@ fn blame(plan: &Plan, error: AdminError) -> Report {
 }
 
 fn nobodys_fault(plan: &Plan, error: AdminError) -> Report {
-    let outcomes = plan.changes.iter().map(|_| Outcome::Skipped).collect();
     Report {
-        outcomes,
-        interrupted: false,
         error: Some(error),
+        ..alike(plan, || Outcome::Skipped)
+    }
+}
+
+/// All changes had the same fate.
+fn alike(plan: &Plan, outcome: impl Fn() -> Outcome) -> Report {
+    Report {
+        outcomes: plan.changes.iter().map(|_| outcome()).collect(),
+        interrupted: false,
+        error: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use axum::http::Method;
+use axum::response::IntoResponse as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -13,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::node::{Answer, Node};
 use super::{PATIENCE, Seen, kongctl};
 
-/// A sync of eight consumers, two calls at a time, on a node that answers two writes and holds the others back.
+/// A sync of eight consumers, two calls at a time, on a node that holds writes back.
 struct HeldSync {
     node: Node,
     gate: Arc<Semaphore>,
@@ -23,7 +24,7 @@ struct HeldSync {
 }
 
 impl HeldSync {
-    /// Returns when two writes are done and two are in flight.
+    /// With a database; returns when two writes are done and two are in flight.
     async fn start() -> Self {
         let gate = Arc::new(Semaphore::new(2));
         let held = gate.clone();
@@ -31,6 +32,22 @@ impl HeldSync {
             Method::PUT => Answer::Held(held.clone()),
             _ => Answer::Usual,
         });
+        Self::start_on(node, gate, &Method::PUT, 4).await
+    }
+
+    /// Without a database; returns when the one call that writes is in flight.
+    async fn start_dbless() -> Self {
+        let gate = Arc::new(Semaphore::new(0));
+        let held = gate.clone();
+        let node = Node::new(move |call, _| match call.path.as_str() {
+            "/status" => Answer::This(r#"{"server": {}}"#.into_response()),
+            "/config" => Answer::Held(held.clone()),
+            _ => Answer::Usual,
+        });
+        Self::start_on(node, gate, &Method::POST, 1).await
+    }
+
+    async fn start_on(node: Node, gate: Arc<Semaphore>, writes: &Method, count: usize) -> Self {
         let url = node.start().await;
         let files = tempfile::tempdir().unwrap();
         let mut text = "consumers:\n".to_owned();
@@ -44,7 +61,7 @@ impl HeldSync {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        node.has_seen(&Method::PUT, 4).await;
+        node.has_seen(writes, count).await;
         Self {
             node,
             gate,
@@ -126,4 +143,27 @@ async fn a_second_interrupt_waits_for_nothing() {
         seen.stdout
     );
     assert_eq!(node.calls(&Method::PUT).len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_the_one_call_is_waited_for_or_given_up() {
+    let mut sync = HeldSync::start_dbless().await;
+    sync.interrupt().await;
+    sync.gate.add_permits(1);
+    let (seen, _) = sync.end().await;
+    // All was done, as if nobody had interrupted.
+    assert_eq!(seen.code, Some(0), "{}", seen.stderr);
+    assert!(
+        seen.stdout.contains("8 done, 0 unchanged."),
+        "{}",
+        seen.stdout
+    );
+
+    let mut sync = HeldSync::start_dbless().await;
+    sync.interrupt().await;
+    sync.interrupt().await;
+    let (seen, _) = sync.end().await;
+    assert_eq!(seen.code, Some(1), "{}", seen.stderr);
+    let told = "0 done, 0 failed, 0 not done, 8 unknown, 0 unchanged.";
+    assert!(seen.stdout.contains(told), "{}", seen.stdout);
 }
