@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, slowed};
+use crate::fault::{self, Fault};
 use crate::prose::{Answer, Finish};
 use crate::stream::{self, Event};
 use crate::{Config, Pace, tokens};
@@ -42,11 +42,7 @@ pub(crate) async fn messages(
     if let Some(Fault::Fail(status)) = fault {
         return error(status, "a fault was asked for");
     }
-    let pace = if fault == Some(Fault::Slow) {
-        slowed(config.pace)
-    } else {
-        config.pace
-    };
+    let pace = fault::pace(fault, config.pace);
     let question = messages
         .last()
         .map(|message| tokens::content_text(&message["content"]))

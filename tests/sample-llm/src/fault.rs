@@ -59,12 +59,15 @@ impl Fault {
     }
 }
 
-/// The pace of a [`Fault::Slow`] answer, in chunks as `pace` has them.
-pub(crate) fn slowed(pace: Pace) -> Pace {
+/// The pace of an answer: slower for a [`Fault::Slow`], in chunks as `usual` has them.
+pub(crate) fn pace(fault: Option<Fault>, usual: Pace) -> Pace {
+    if fault != Some(Fault::Slow) {
+        return usual;
+    }
     Pace {
         first_token_delay: Duration::from_millis(500),
         token_delay: Duration::from_millis(50),
-        ..pace
+        ..usual
     }
 }
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, slowed};
+use crate::fault::{self, Fault};
 use crate::prose::{Answer, Finish};
 use crate::stream::{self, Event};
 use crate::{Config, Pace, tokens};
@@ -70,11 +70,7 @@ pub(crate) async fn chat(
     if let Some(Fault::Fail(status)) = fault {
         return error(status, "a fault was asked for");
     }
-    let pace = if fault == Some(Fault::Slow) {
-        slowed(config.pace)
-    } else {
-        config.pace
-    };
+    let pace = fault::pace(fault, config.pace);
     let cap = ["max_completion_tokens", "max_tokens"]
         .iter()
         .find_map(|name| body[name].as_u64());

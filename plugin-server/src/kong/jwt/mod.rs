@@ -117,22 +117,20 @@ async fn ask(
     kong: &mut Kong<phase::Access>,
 ) -> Result<Shown, HandlerError> {
     let settings = authenticator.settings();
-    let headers = request::get_headers(MaxEntries::MOST);
-    if settings.locations.parameters.is_empty() && settings.anonymous.is_none() {
-        let headers = kong.call(headers).await?;
-        return Ok(Shown {
-            headers,
-            query: ByteString::default(),
-            authenticated: false,
-        });
-    }
     let (headers, query, credential) = kong
-        .batch((headers, request::get_raw_query(), client::get_credential()))
+        .batch((
+            request::get_headers(MaxEntries::MOST),
+            (!settings.locations.parameters.is_empty()).then(request::get_raw_query),
+            settings
+                .anonymous
+                .as_ref()
+                .map(|_| client::get_credential()),
+        ))
         .await?;
     Ok(Shown {
         headers,
-        query,
-        authenticated: credential.is_some(),
+        query: query.unwrap_or_default(),
+        authenticated: credential.flatten().is_some(),
     })
 }
 
