@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use llm_plugin_server::rate_limiting::estimate::Estimate;
-use llm_plugin_server::rate_limiting::usage::{Observed, Spent, Usage, spent};
+use llm_plugin_server::rate_limiting::usage::{Observed, Source, Spent, Usage, spent};
 use mlua::{Function, Lua, Table};
 
 const TAP: &str = include_str!("../../kong/usage-tap.lua");
@@ -108,6 +108,7 @@ impl Answer {
             head: text(tap.get("head").expect("a string or nil")),
             tail,
             bytes: tap.get("bytes").expect("a number"),
+            ended: self.ended(),
         }
     }
 
@@ -320,14 +321,9 @@ fn an_aborted_stream_is_priced_by_what_was_sent_and_a_whole_one_by_its_figure() 
     };
     let whole = Answer::new(true);
     whole.pass_all(CHAT_STREAM.as_bytes().chunks(50));
-    let reported = Usage {
-        prompt_tokens: 19,
-        completion_tokens: 9,
-        total_tokens: 28,
-    };
     assert_eq!(
         spent(Some(&whole.observed()), 200, &estimate),
-        Spent::Reported(reported)
+        Spent::Reported(Usage::of(19, 9))
     );
 
     let aborted = Answer::new(true);
@@ -338,6 +334,6 @@ fn an_aborted_stream_is_priced_by_what_was_sent_and_a_whole_one_by_its_figure() 
     assert!(!aborted.ended());
     assert_eq!(
         spent(Some(&aborted.observed()), 200, &estimate),
-        Spent::Estimated(19 + 7)
+        Spent::Estimated(Usage::of(19, 7), Source::Counted)
     );
 }

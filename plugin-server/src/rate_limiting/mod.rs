@@ -197,11 +197,9 @@ impl Policy {
         let actual: PerCharge<Cost> = handle
             .charges
             .iter()
-            .map(|&(unit, reserved)| match (unit, spent) {
-                (Unit::Requests, _) | (Unit::TotalTokens, Spent::Unseen) => Cost::new(reserved),
-                (Unit::TotalTokens, Spent::Reported(usage)) => Cost::new(usage.total_tokens),
-                (Unit::TotalTokens, Spent::Estimated(tokens)) => Cost::new(tokens),
-                (Unit::TotalTokens, Spent::Failed) => Cost::ZERO,
+            .map(|&(unit, reserved)| match (unit, spent.usage()) {
+                (Unit::Requests, _) | (Unit::TotalTokens, None) => Cost::new(reserved),
+                (Unit::TotalTokens, Some(usage)) => Cost::new(usage.total_tokens),
             })
             .collect();
         let settlement = store.settle(handle.reservation, &actual).await?;
@@ -255,6 +253,7 @@ mod tests {
             head: Vec::new(),
             bytes: body.len() as u64,
             tail: body.into(),
+            ended: true,
         }
     }
 

@@ -34,15 +34,33 @@ const MOST_TOKENS: u64 = 1 << 40;
 const CANDIDATES: usize = 64;
 const LONGEST_FIGURE: usize = 8 * 1024;
 
-/// Tokens as the provider reports them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Tokens of a request, whoever counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.
     pub prompt_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub completion_tokens: u64,
-    /// Both, and whatever else the provider counts.
+    /// Both, and whatever else the provider counts: never less than their sum.
     pub total_tokens: u64,
+    /// Tokens of the prompt that came from the provider's cache.
+    pub cached_read_tokens: u64,
+    /// Tokens of the prompt that went into the provider's cache.
+    pub cache_write_tokens: u64,
+    /// Tokens of the answer that the model thought.
+    pub reasoning_tokens: u64,
+}
+
+impl Usage {
+    /// A prompt and its answer, of which no more is known.
+    pub fn of(prompt_tokens: u64, completion_tokens: u64) -> Self {
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            ..Self::default()
+        }
+    }
 }
 
 /// What the usage tap kept of an answer.
@@ -54,6 +72,21 @@ pub struct Observed {
     pub tail: Vec<u8>,
     /// How many bytes there were.
     pub bytes: u64,
+    /// Whether the body came to its end; it does not where the client or the upstream breaks off.
+    pub ended: bool,
+}
+
+/// Who says what a request cost, from the most to the least trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The provider.
+    Provider,
+    /// We counted the text that was streamed.
+    Counted,
+    /// We measured the answer: bytes to a token.
+    Measured,
+    /// Nobody: it is what was estimated before the request.
+    Reserved,
 }
 
 /// What a request really cost, and how that is known.
@@ -63,10 +96,30 @@ pub enum Spent {
     Reported(Usage),
     /// The upstream failed before it generated anything.
     Failed,
-    /// The prompt as estimated, and the answer as counted or measured: total tokens.
-    Estimated(u64),
+    /// Our own figure, and what it rests on.
+    Estimated(Usage, Source),
     /// Nobody saw the answer: what was reserved stands.
     Unseen,
+}
+
+impl Spent {
+    /// The tokens that were spent; `None` where the reservation stands.
+    pub fn usage(&self) -> Option<Usage> {
+        match *self {
+            Self::Reported(usage) | Self::Estimated(usage, _) => Some(usage),
+            Self::Failed => Some(Usage::default()),
+            Self::Unseen => None,
+        }
+    }
+
+    /// Who says so.
+    pub fn source(&self) -> Source {
+        match *self {
+            Self::Reported(_) | Self::Failed => Source::Provider,
+            Self::Estimated(_, source) => source,
+            Self::Unseen => Source::Reserved,
+        }
+    }
 }
 
 /// What a request really cost that was answered with `status`.
@@ -77,14 +130,16 @@ pub fn spent(observed: Option<&Observed>, status: u16, estimate: &Estimate) -> S
         (Some(usage), _) => Spent::Reported(usage),
         (None, _) if status >= 400 => Spent::Failed,
         (None, None) => Spent::Unseen,
-        (None, Some(_)) if estimate.output_tokens == 0 => Spent::Estimated(estimate.prompt_tokens),
+        (None, Some(_)) if estimate.output_tokens == 0 => {
+            Spent::Estimated(Usage::of(estimate.prompt_tokens, 0), Source::Reserved)
+        }
         (None, Some(answer)) => {
-            let completion_tokens = if stream::is_stream(answer) {
-                stream::count(answer, estimate.vocabulary)
+            let (completion_tokens, source) = if stream::is_stream(answer) {
+                (stream::count(answer, estimate.vocabulary), Source::Counted)
             } else {
-                answer.bytes.div_ceil(BYTES_PER_TOKEN)
+                (answer.bytes.div_ceil(BYTES_PER_TOKEN), Source::Measured)
             };
-            Spent::Estimated(estimate.prompt_tokens.saturating_add(completion_tokens))
+            Spent::Estimated(Usage::of(estimate.prompt_tokens, completion_tokens), source)
         }
     }
 }
@@ -130,6 +185,7 @@ fn figure(after: &[u8]) -> Option<Usage> {
         prompt_tokens,
         completion_tokens,
         total_tokens,
+        ..Usage::default()
     })
 }
 
@@ -165,6 +221,7 @@ mod tests {
             prompt_tokens,
             completion_tokens,
             total_tokens,
+            ..Usage::default()
         }
     }
 
@@ -173,6 +230,7 @@ mod tests {
             head: Vec::new(),
             tail: body.into(),
             bytes: body.len() as u64,
+            ended: true,
         }
     }
 
@@ -225,6 +283,7 @@ mod tests {
             head: br#"{"id":"1","usage":{"prompt_tokens":3,"completion_tokens":4},"choices":[{"message":{"content":"aaaa"#.to_vec(),
             tail: br#"aaaa"}}]}"#.to_vec(),
             bytes: 500_000,
+            ended: true,
         };
         assert_eq!(
             spent(Some(&observed), 200, &ESTIMATE),
@@ -264,14 +323,16 @@ data: {"usage":null}"#;
     #[test]
     fn a_stream_that_broke_off_costs_its_prompt_and_what_was_streamed() {
         let broken = &CHAT_STREAM[..CHAT_STREAM.find(" today").unwrap()];
-        let Spent::Estimated(tokens) = spent(Some(&whole(broken)), 200, &ESTIMATE) else {
+        let Spent::Estimated(counted, Source::Counted) =
+            spent(Some(&whole(broken)), 200, &ESTIMATE)
+        else {
             panic!("no usage was reported");
         };
         let text = "Hello! How can I help you";
-        assert_eq!(tokens, 19 + Vocabulary::O200k.count(text));
+        assert_eq!(counted, Usage::of(19, Vocabulary::O200k.count(text)));
         assert_eq!(
             spent(Some(&whole("")), 200, &ESTIMATE),
-            Spent::Estimated(19)
+            Spent::Estimated(Usage::of(19, 0), Source::Measured)
         );
     }
 
@@ -279,7 +340,7 @@ data: {"usage":null}"#;
     fn an_answer_without_usage_is_priced_by_its_size() {
         assert_eq!(
             spent(Some(&whole(r#"{"text":"0123456789"}"#)), 200, &ESTIMATE),
-            Spent::Estimated(19 + 6)
+            Spent::Estimated(Usage::of(19, 6), Source::Measured)
         );
         let nothing_generated = Estimate {
             output_tokens: 0,
@@ -287,7 +348,7 @@ data: {"usage":null}"#;
         };
         assert_eq!(
             spent(Some(&whole(r#"{"data":[]}"#)), 200, &nothing_generated),
-            Spent::Estimated(19)
+            Spent::Estimated(Usage::of(19, 0), Source::Reserved)
         );
     }
 

@@ -26,6 +26,7 @@ pub(super) fn observed(tap: &Value) -> Option<Observed> {
         head: bytes(tap.get("head")),
         tail,
         bytes: count,
+        ended: tap.get("eof").and_then(Value::as_bool).unwrap_or(false),
     })
 }
 

@@ -114,6 +114,7 @@ mod tests {
             head: event.into(),
             bytes: 3 * tail.len() as u64,
             tail: tail.into(),
+            ended: true,
         };
         assert!(is_stream(&answer));
         assert_eq!(count(&answer, Vocabulary::O200k), 300);
