@@ -23,6 +23,7 @@ pub mod config;
 pub mod estimate;
 pub mod handle;
 pub mod identity;
+pub mod outcomes;
 pub mod request;
 pub mod rewrite;
 pub mod usage;
