@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use token_limiter::{Charge, Cost, Decision, Key, Limit, MemoryStore, Store, Window};
+use token_limiter::{Charge, Cost, Decision, Identity, Key, Limit, MemoryStore, Store, Window};
 
 const LEASE: Duration = Duration::from_mins(10);
 
@@ -31,7 +31,7 @@ fn ready<F: Future>(call: F) -> F::Output {
 
 fn keys(limit: &Limit, count: u64) -> Vec<Key> {
     (0..count)
-        .map(|number| Key::new(limit, [&number.to_le_bytes()[..]]))
+        .map(|number| Key::new(limit, "tokens", &Identity::new([&number.to_le_bytes()[..]])))
         .collect()
 }
 
@@ -39,7 +39,7 @@ fn decide(store: &MemoryStore, charges: &[Charge<'_>], actual: &[Cost]) {
     let Ok(Decision::Granted(grant)) = ready(store.reserve(charges, LEASE)) else {
         unreachable!("the limit is out of reach");
     };
-    black_box(ready(store.settle(grant.reservation, actual))).ok();
+    black_box(ready(store.settle(&grant.reservation, actual))).ok();
 }
 
 fn decisions(criterion: &mut Criterion) {
@@ -53,11 +53,7 @@ fn decisions(criterion: &mut Criterion) {
     group.bench_function("reserve and settle, one limit, 10,000 keys", |bencher| {
         bencher.iter(|| {
             turn = (turn + 7_919) % token_keys.len();
-            let charge = Charge {
-                limit: &tokens,
-                key: token_keys[turn],
-                cost: Cost::new(900),
-            };
+            let charge = Charge::new(&tokens, token_keys[turn], Cost::new(900));
             decide(&store, &[charge], &[Cost::new(700)]);
         });
     });
@@ -65,39 +61,29 @@ fn decisions(criterion: &mut Criterion) {
         bencher.iter(|| {
             turn = (turn + 7_919) % token_keys.len();
             let charges = [
-                Charge {
-                    limit: &tokens,
-                    key: token_keys[turn],
-                    cost: Cost::new(900),
-                },
-                Charge {
-                    limit: &requests,
-                    key: request_keys[turn],
-                    cost: Cost::ONE,
-                },
+                Charge::new(&tokens, token_keys[turn], Cost::new(900)),
+                Charge::new(&requests, request_keys[turn], Cost::ONE),
             ];
             decide(&store, &charges, &[Cost::new(700), Cost::ONE]);
         });
     });
 
     let spent = limit("spent", 1);
-    let charge = [Charge {
-        limit: &spent,
-        key: Key::new(&spent, []),
-        cost: Cost::ONE,
-    }];
+    let charge = [Charge::new(
+        &spent,
+        Key::new(&spent, "tokens", &Identity::new([])),
+        Cost::ONE,
+    )];
     group.bench_function("refusal", |bencher| {
         bencher.iter(|| black_box(ready(store.reserve(black_box(&charge), LEASE))));
     });
     group.bench_function("key of two values", |bencher| {
         bencher.iter(|| {
-            Key::new(
-                &tokens,
-                [
-                    black_box(&b"consumer-17"[..]),
-                    black_box(&b"gpt-4o-mini"[..]),
-                ],
-            )
+            let identity = Identity::new([
+                black_box(&b"consumer-17"[..]),
+                black_box(&b"gpt-4o-mini"[..]),
+            ]);
+            Key::new(&tokens, "tokens", &identity)
         });
     });
     group.finish();
@@ -108,11 +94,7 @@ fn decisions(criterion: &mut Criterion) {
 fn tail(store: &MemoryStore, limit: &Limit, keys: &[Key]) {
     let mut nanoseconds: Vec<u128> = (0..1_000_000)
         .map(|turn: usize| {
-            let charge = Charge {
-                limit,
-                key: keys[turn * 7_919 % keys.len()],
-                cost: Cost::new(900),
-            };
+            let charge = Charge::new(limit, keys[turn * 7_919 % keys.len()], Cost::new(900));
             let start = Instant::now();
             decide(store, &[charge], &[Cost::new(700)]);
             start.elapsed().as_nanos()
@@ -137,11 +119,15 @@ fn memory(_: &mut Criterion) {
     let limit = limit("tokens", u64::MAX);
     let store = MemoryStore::new();
     for number in 0..1_000_000_u64 {
-        let charge = Charge {
-            limit: &limit,
-            key: Key::new(&limit, [&number.to_le_bytes()[..]]),
-            cost: Cost::ONE,
-        };
+        let charge = Charge::new(
+            &limit,
+            Key::new(
+                &limit,
+                "tokens",
+                &Identity::new([&number.to_le_bytes()[..]]),
+            ),
+            Cost::ONE,
+        );
         decide(&store, &[charge], &[Cost::ONE]);
     }
     let after = resident_bytes().unwrap_or(before);

@@ -1,13 +1,10 @@
 //! What is asked of a store and what it answers.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use thiserror::Error;
 
-use crate::{Cost, Key, Limit};
+use crate::{Cost, Key, Limit, Reservation};
 
 /// One limit's part of a request.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +15,30 @@ pub struct Charge<'a> {
     pub key: Key,
     /// What the request costs this limit; limits of one request may count different units.
     pub cost: Cost,
+    /// Up to where this request may fill the counter: the limit's [`capacity`](Limit::capacity), or a share of it. What
+    /// lies above the capacity counts as the capacity.
+    pub ceiling: Cost,
+    /// Whether the limit may refuse. One that may not (a shadow) is charged all the same whenever the request is admitted, and the
+    /// grant tells whether it would have refused.
+    pub enforced: bool,
+}
+
+impl<'a> Charge<'a> {
+    /// A charge that is enforced and may fill the whole limit.
+    pub fn new(limit: &'a Limit, key: Key, cost: Cost) -> Self {
+        Self {
+            limit,
+            key,
+            cost,
+            ceiling: limit.capacity(),
+            enforced: true,
+        }
+    }
+
+    /// Up to where this request may really fill the counter.
+    pub fn room(&self) -> Cost {
+        self.ceiling.min(self.limit.capacity())
+    }
 }
 
 /// A value for each charge of a request, in the order of the charges. Four need no allocation.
@@ -26,11 +47,11 @@ pub type PerCharge<T> = SmallVec<[T; 4]>;
 /// The answer to a request: a refusal is a value, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Every limit had room, and every one has been charged.
+    /// Every enforced limit had room, and every limit has been charged.
     Granted(Grant),
-    /// At least one limit has no room now; nothing has been charged.
+    /// At least one enforced limit has no room now; nothing has been charged.
     Denied(Denial),
-    /// A cost exceeds its whole limit, so waiting cannot help; nothing has been charged.
+    /// A cost exceeds the ceiling of an enforced charge, so waiting cannot help; nothing has been charged.
     NeverPasses {
         /// The first charge that can never pass.
         index: usize,
@@ -41,9 +62,11 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// By which the request is settled.
-    pub reservation: ReservationId,
+    pub reservation: Reservation,
     /// Every limit after the charge.
     pub balances: PerCharge<Balance>,
+    /// Of each charge, whether it would have refused the request had it been enforced; never true of one that is.
+    pub exceeded: PerCharge<bool>,
 }
 
 /// A request refused for now.
@@ -60,10 +83,35 @@ pub struct Denial {
 /// Where a counter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
-    /// What may still be spent now; zero while in debt.
+    /// What counts as spent now, debts included: more than the limit while in debt.
+    pub used: Cost,
+    /// What may still be spent now, up to the charge's ceiling; zero while in debt.
     pub remaining: Cost,
     /// How long until the whole limit is free again if nobody spends meanwhile.
     pub reset_after: Duration,
+}
+
+/// A counter, with the limit that it counts for.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter<'a> {
+    /// The limit.
+    pub limit: &'a Limit,
+    /// Whose counter: made by [`Key::new`] with the same limit.
+    pub key: Key,
+}
+
+/// An operator's change to a counter.
+///
+/// A reservation that was open before keeps what it holds: if it is settled for less, the difference is taken off the window
+/// that was charged as far as there is anything left to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correction {
+    /// Nothing counts as spent any more.
+    Reset,
+    /// So much more counts as spent, as of now, whether it fits the limit or not.
+    Add(Cost),
+    /// So much less counts as spent, the latest first; what was spent stops at zero.
+    Remove(Cost),
 }
 
 /// What became of a settlement.
@@ -74,62 +122,4 @@ pub enum Settlement {
     /// No open reservation has this id: it was settled before, its lease ended, or another process made it.
     /// Nothing has changed.
     Unknown,
-}
-
-/// Names one reservation for as long as its lease lasts. Opaque; unique across restarts of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ReservationId {
-    /// Drawn at random by whoever issued the id, once for its life.
-    pub epoch: u64,
-    /// Unique within the epoch.
-    pub serial: u64,
-}
-
-impl fmt::Display for ReservationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.epoch, self.serial)
-    }
-}
-
-/// A text that is not a reservation's id.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a reservation id is 32 hexadecimal digits")]
-pub struct InvalidReservationId;
-
-impl FromStr for ReservationId {
-    type Err = InvalidReservationId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(InvalidReservationId);
-        }
-        let word = |half: &str| u64::from_str_radix(half, 16).map_err(|_| InvalidReservationId);
-        Ok(Self {
-            epoch: word(&text[..16])?,
-            serial: word(&text[16..])?,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_survives_its_text() {
-        let id = ReservationId {
-            epoch: 0xfeed,
-            serial: u64::MAX,
-        };
-        assert_eq!(id.to_string(), "000000000000feedffffffffffffffff");
-        assert_eq!(id.to_string().parse(), Ok(id));
-        for text in [
-            "",
-            "0",
-            "+00000000000feedffffffffffffffff",
-            "ä00000000000feedffffffffffffffff",
-        ] {
-            assert_eq!(text.parse::<ReservationId>(), Err(InvalidReservationId));
-        }
-    }
 }

@@ -1,46 +1,73 @@
 //! Whom a counter belongs to.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::Limit;
+use crate::reservation::words;
 
-/// The name of one counter: a limit together with the values that it is counted by.
+/// Whom one or more limits are counted by: a scope and the values of `limit_by`, with their kinds.
 ///
-/// Half of a SHA-256 over the limit's name, its window and each value, every one preceded by its length. So the values
-/// `"a:b", "c"` and `"a", "b:c"` never meet, a value of any size costs 16 bytes, and nobody can choose a value (a
-/// header, say) that lands on another's counter. A changed window is a new counter; a changed limit is not.
+/// A SHA-256 over the values, every one preceded by its length. So the values `"a:b", "c"` and `"a", "b:c"` never meet, a
+/// value of any size costs the same, and nobody can choose a value (a header, say) that lands on another's counter.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// Whoever has these `values`, in this order.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut parts = Parts::default();
+        for value in values {
+            parts.add(value);
+        }
+        Self(parts.digest())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({:016x}…)", word(&self.0, 0))
+    }
+}
+
+/// The name of one counter: a limit, for one identity. Its text is 32 hexadecimal digits.
+///
+/// The first of two words comes from the [`Identity`] alone, so that a store that is spread over machines can keep
+/// the counters of one identity together. The second is a part of a SHA-256 over the identity, the limit's name, its unit and
+/// its window. Both together are as hard to hit by choice as any 128 bits. A changed window is a new
+/// counter; a changed limit, or burst, is not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u64; 2]);
 
 impl Key {
-    /// The counter of `limit` for whoever has these `values`, in this order.
-    pub fn new<'a>(limit: &Limit, values: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut hash = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_le_bytes());
-            hash.update(bytes);
-        };
-        part(limit.name.as_bytes());
-        part(&limit.window.length().as_millis().to_le_bytes());
-        for value in values {
-            part(value);
-        }
-        let digest = hash.finalize();
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| digest[at + byte]));
-        Self([word(0), word(8)])
+    /// The counter of `limit`, which counts `unit`, for `identity`.
+    pub fn new(limit: &Limit, unit: &str, identity: &Identity) -> Self {
+        let mut parts = Parts::default();
+        parts.add(&identity.0);
+        parts.add(limit.name.as_bytes());
+        parts.add(unit.as_bytes());
+        limit.window.name_parts(|part| parts.add(part));
+        Self([word(&identity.0, 0), word(&parts.digest(), 0)])
+    }
+
+    /// The word that all counters of one identity share.
+    pub const fn group(self) -> u64 {
+        self.0[0]
     }
 
     /// 64 well-mixed bits for a table.
     pub(crate) const fn table_hash(self) -> u64 {
-        self.0[0]
+        self.0[1]
     }
 
-    /// Other bits, for choosing among `1 << bits` shards.
+    /// Other bits, for choosing among `1 << bits` shards: the same for all counters of one identity, so that a decision
+    /// mostly needs one lock.
     #[expect(clippy::cast_possible_truncation, reason = "a few bits fit any usize")]
     pub(crate) const fn shard(self, bits: u32) -> usize {
-        (self.0[1] >> (u64::BITS - bits)) as usize
+        (self.0[0] >> (u64::BITS - bits)) as usize
     }
 }
 
@@ -54,6 +81,38 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
     }
+}
+
+/// A text that is not a key.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a counter's key is 32 hexadecimal digits")]
+pub struct InvalidKey;
+
+impl FromStr for Key {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        words(text).map(Self).ok_or(InvalidKey)
+    }
+}
+
+/// A hash over values, each preceded by its length.
+#[derive(Default)]
+struct Parts(Sha256);
+
+impl Parts {
+    fn add(&mut self, value: &[u8]) {
+        self.0.update((value.len() as u64).to_le_bytes());
+        self.0.update(value);
+    }
+
+    fn digest(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+fn word(digest: &[u8; 32], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|byte| digest[at + byte]))
 }
 
 #[cfg(test)]
@@ -71,8 +130,12 @@ mod tests {
         }
     }
 
+    fn identity(values: &[&str]) -> Identity {
+        Identity::new(values.iter().map(|value| value.as_bytes()))
+    }
+
     fn key(limit: &Limit, values: &[&str]) -> Key {
-        Key::new(limit, values.iter().map(|value| value.as_bytes()))
+        Key::new(limit, "total_tokens", &identity(values))
     }
 
     #[test]
@@ -94,5 +157,26 @@ mod tests {
         assert_eq!(key(&minute, &["a"]), key(&raised, &["a"]));
         assert_ne!(key(&minute, &["a"]), key(&limit("minute", 61), &["a"]));
         assert_ne!(key(&minute, &["a"]), key(&limit("other", 60), &["a"]));
+        assert_ne!(
+            key(&minute, &["a"]),
+            Key::new(&minute, "requests", &identity(&["a"]))
+        );
+    }
+
+    #[test]
+    fn the_counters_of_one_identity_share_a_group_and_no_others_do() {
+        let (minute, hour) = (limit("minute", 60), limit("hour", 3_600));
+        assert_eq!(key(&minute, &["a"]).group(), key(&hour, &["a"]).group());
+        assert_ne!(key(&minute, &["a"]).group(), key(&minute, &["b"]).group());
+    }
+
+    #[test]
+    fn a_key_survives_its_text() {
+        let key = key(&limit("minute", 60), &["a"]);
+        assert_eq!(key.to_string().len(), 32);
+        assert_eq!(key.to_string().parse(), Ok(key));
+        for text in ["", "0", &"g".repeat(32), &"0".repeat(33)] {
+            assert_eq!(text.parse::<Key>(), Err(InvalidKey), "{text}");
+        }
     }
 }

@@ -54,17 +54,22 @@ mod decision;
 mod key;
 mod limit;
 mod memory;
+mod reservation;
 mod sliding;
 mod store;
 mod units;
+mod window;
 
 pub use clock::{Clock, SystemClock};
 pub use decision::{
-    Balance, Charge, Decision, Denial, Grant, InvalidReservationId, PerCharge, ReservationId,
-    Settlement,
+    Balance, Charge, Correction, Decision, Denial, Grant, Meter, PerCharge, Settlement,
 };
-pub use key::Key;
-pub use limit::{InvalidWindow, Limit, Window};
+pub use key::{Identity, InvalidKey, Key};
+pub use limit::Limit;
 pub use memory::{MemoryStore, Population};
+pub use reservation::{
+    InvalidReservation, InvalidReservationId, OpenReservation, Reservation, ReservationId,
+};
 pub use store::Store;
 pub use units::{Cost, Timestamp};
+pub use window::{InvalidWindow, SlidingWindow, Window};

@@ -31,7 +31,7 @@
 //! 2. `total` is the sum of the slots (test: `the_total_is_the_sum_of_what_is_live`).
 //! 3. The request passes at the promised moment and not a millisecond earlier (test: `the_promised_moment_is_exact`).
 
-use crate::{Cost, Timestamp, Window};
+use crate::{Cost, SlidingWindow, Timestamp};
 
 /// Slots that make up a whole window. One more is live, since the oldest is only partly inside.
 pub(crate) const SLOTS_PER_WINDOW: u64 = 30;
@@ -61,7 +61,7 @@ enum Slots {
 
 impl SlidingCounter {
     /// An empty counter whose present is `now`.
-    pub(crate) fn new(window: Window, now: Timestamp) -> Self {
+    pub(crate) fn new(window: SlidingWindow, now: Timestamp) -> Self {
         let slot_ms = window.slot_ms();
         Self {
             total: 0,
@@ -112,6 +112,19 @@ impl SlidingCounter {
         }
         let taken = self.slots.subtract(slot, cost.units());
         self.total = self.total.saturating_sub(taken);
+    }
+
+    /// Takes at most `cost` off what counts, the latest first.
+    pub(crate) fn forgive(&mut self, cost: Cost) {
+        let mut left = cost.units();
+        for slot in self.live().rev() {
+            if left == 0 {
+                return;
+            }
+            let taken = self.slots.subtract(slot, left);
+            left -= taken;
+            self.total = self.total.saturating_sub(taken);
+        }
     }
 
     /// The first moment at which `needed` of the total no longer counts, if nothing more is charged.
@@ -206,16 +219,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Window;
 
     fn at(milliseconds: u64) -> Timestamp {
         Timestamp::from_millis(milliseconds)
     }
 
     fn counter(window_ms: u64, now: u64) -> SlidingCounter {
-        SlidingCounter::new(
-            Window::sliding(Duration::from_millis(window_ms)).unwrap(),
-            at(now),
-        )
+        let Window::Sliding(window) = Window::sliding(Duration::from_millis(window_ms)).unwrap();
+        SlidingCounter::new(window, at(now))
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::{Charge, Cost, Decision, ReservationId, Settlement};
+use crate::{
+    Balance, Charge, Correction, Cost, Decision, Meter, OpenReservation, PerCharge, Reservation,
+    Settlement,
+};
 
 /// Keeps counters and open reservations, and decides.
 ///
@@ -37,7 +40,37 @@ pub trait Store: Send + Sync + 'static {
     /// in `actual` stands.
     fn settle(
         &self,
-        reservation: ReservationId,
+        reservation: &Reservation,
         actual: &[Cost],
     ) -> impl Future<Output = Result<Settlement, Self::Error>> + Send;
+
+    /// Where counters stand, in the order of `meters`, against the capacities of their limits. Changes nothing.
+    fn inspect(
+        &self,
+        meters: &[Meter<'_>],
+    ) -> impl Future<Output = Result<PerCharge<Balance>, Self::Error>> + Send;
+
+    /// Changes what counts as spent, and says where the counter stands then.
+    fn correct(
+        &self,
+        meter: Meter<'_>,
+        correction: Correction,
+    ) -> impl Future<Output = Result<Balance, Self::Error>> + Send;
+
+    /// Some of the open reservations, at most `most`, in any order.
+    fn reservations(
+        &self,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<OpenReservation>, Self::Error>> + Send;
+
+    /// Closes a reservation as if nothing had been spent.
+    fn release(
+        &self,
+        reservation: &Reservation,
+    ) -> impl Future<Output = Result<Settlement, Self::Error>> + Send {
+        async move {
+            let nothing: PerCharge<Cost> = reservation.keys.iter().map(|_| Cost::ZERO).collect();
+            self.settle(reservation, &nothing).await
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// Units charged against a limit: tokens, requests, whatever the limit counts. Never money by itself.
 ///
-/// Arithmetic saturates: a cost that does not fit counts as [`Cost::MAX`], it never wraps to a small one.
+/// Arithmetic saturates: a cost that does not fit counts as [`Cost::MAX`], it never wraps to a small one. The largest is
+/// 2^53 − 1 because a store may count in Lua, whose numbers are doubles: every store counts alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cost(u64);
 
@@ -15,11 +16,15 @@ impl Cost {
     /// One unit: what a request costs a limit on requests.
     pub const ONE: Self = Self(1);
     /// The largest cost.
-    pub const MAX: Self = Self(u64::MAX);
+    pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// A cost of `units`.
+    /// A cost of `units`, at most [`Cost::MAX`].
     pub const fn new(units: u64) -> Self {
-        Self(units)
+        if units < Self::MAX.0 {
+            Self(units)
+        } else {
+            Self::MAX
+        }
     }
 
     /// The number of units.
@@ -30,7 +35,7 @@ impl Cost {
     /// `self + other`, at most [`Cost::MAX`].
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+        Self::new(self.0.saturating_add(other.0))
     }
 
     /// `self - other`, at least [`Cost::ZERO`].

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use token_limiter::contract::Subject;
 use token_limiter::{
-    Charge, Clock, Cost, Decision, Key, Limit, MemoryStore, Population, Settlement, Store,
-    Timestamp, Window,
+    Charge, Clock, Cost, Decision, Identity, Key, Limit, MemoryStore, Population, Settlement,
+    Store, Timestamp, Window,
 };
 
 /// A clock that stands still until it is told.
@@ -47,11 +47,7 @@ impl Memory {
     }
 
     fn reserve(&self, limit: &Limit, key: Key, cost: u64, lease: Duration) -> Decision {
-        let charge = Charge {
-            limit,
-            key,
-            cost: Cost::new(cost),
-        };
+        let charge = Charge::new(limit, key, Cost::new(cost));
         self.block_on(self.store.reserve(&[charge], lease)).unwrap()
     }
 }
@@ -89,7 +85,7 @@ fn limit(most: u64) -> Limit {
 }
 
 fn key(limit: &Limit, number: u64) -> Key {
-    Key::new(limit, [&number.to_le_bytes()[..]])
+    Key::new(limit, "tokens", &Identity::new([&number.to_le_bytes()[..]]))
 }
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -138,7 +134,7 @@ fn a_settled_reservation_leaves_nothing_behind() {
             panic!("a hundred requests fit");
         };
         let settled = memory
-            .block_on(memory.store.settle(grant.reservation, &[Cost::ONE]))
+            .block_on(memory.store.settle(&grant.reservation, &[Cost::ONE]))
             .unwrap();
         assert_eq!(settled, Settlement::Settled);
     }

@@ -85,7 +85,7 @@ pub fn denied(settings: &Settings, denial: &Denial, requested: u64) -> Refusal {
     let LimitSettings { limit, unit, .. } = &settings.limits[denial.index];
     let noun = unit.noun();
     let message = settings.error_message.clone().unwrap_or_else(|| {
-        let used = limit.limit.saturating_sub(denial.balances[denial.index].remaining);
+        let used = denial.balances[denial.index].used;
         format!(
             "Rate limit reached for {noun} ({name}): limit {most} in {window}, used {used}, requested {requested}. \
              Please try again in {wait}.",
@@ -213,8 +213,9 @@ mod tests {
         ])
     }
 
-    fn balance(remaining: u64, reset_ms: u64) -> Balance {
+    fn balance(used: u64, remaining: u64, reset_ms: u64) -> Balance {
         Balance {
+            used: Cost::new(used),
             remaining: Cost::new(remaining),
             reset_after: Duration::from_millis(reset_ms),
         }
@@ -232,9 +233,9 @@ mod tests {
         let headers = allowance(
             &three_limits(),
             &[
-                balance(9_000, 61_500),
-                balance(20, 1_001),
-                balance(49, 62_000),
+                balance(1_000, 9_000, 61_500),
+                balance(480, 20, 1_001),
+                balance(1, 49, 62_000),
             ],
         );
         assert_eq!(
@@ -259,9 +260,9 @@ mod tests {
             index: 1,
             retry_after: Duration::from_millis(6_200),
             balances: [
-                balance(9_000, 61_500),
-                balance(20, 1_001),
-                balance(49, 62_000),
+                balance(1_000, 9_000, 61_500),
+                balance(480, 20, 1_001),
+                balance(1, 49, 62_000),
             ]
             .into_iter()
             .collect(),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use token_limiter::ReservationId;
+use token_limiter::Reservation;
 
 use super::config::Unit;
 use super::estimate::{Estimate, Vocabulary};
@@ -16,7 +16,7 @@ use super::estimate::{Estimate, Vocabulary};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
     /// The reservation to settle.
-    pub reservation: ReservationId,
+    pub reservation: Reservation,
     /// What the request was thought to cost.
     pub estimate: Estimate,
     /// For each charge what it counts, and how much was charged.
@@ -41,7 +41,7 @@ impl fmt::Display for Handle {
         };
         write!(
             f,
-            "1;{};{prompt_tokens};{output_tokens};{vocabulary}",
+            "2;{};{prompt_tokens};{output_tokens};{vocabulary}",
             self.reservation
         )?;
         for (unit, cost) in &self.charges {
@@ -62,7 +62,7 @@ impl FromStr for Handle {
         let mut fields = text.split(';');
         let mut next = || fields.next().ok_or(InvalidHandle);
         let number = |text: &str| text.parse().map_err(|_| InvalidHandle);
-        if next()? != "1" {
+        if next()? != "2" {
             return Err(InvalidHandle);
         }
         let reservation = next()?.parse().map_err(|_| InvalidHandle)?;
@@ -95,14 +95,22 @@ impl FromStr for Handle {
 
 #[cfg(test)]
 mod tests {
+    use token_limiter::ReservationId;
+
     use super::*;
 
     #[test]
     fn a_handle_survives_its_text() {
         let handle = Handle {
-            reservation: ReservationId {
-                epoch: 1,
-                serial: 2,
+            reservation: Reservation {
+                id: ReservationId {
+                    epoch: 1,
+                    serial: 2,
+                },
+                keys: ["3", "4"]
+                    .map(|digit| digit.repeat(32).parse().unwrap())
+                    .into_iter()
+                    .collect(),
             },
             estimate: Estimate {
                 prompt_tokens: 300,
@@ -114,14 +122,14 @@ mod tests {
         let text = handle.to_string();
         assert_eq!(
             text,
-            "1;00000000000000010000000000000002;300;18446744073709551615;c;r1;t812"
+            "2;00000000000000010000000000000002:33333333333333333333333333333333,44444444444444444444444444444444;300;18446744073709551615;c;r1;t812"
         );
         assert_eq!(text.parse(), Ok(handle));
         for cut in 0..text.find(";r1").unwrap() {
             assert_eq!(text[..cut].parse::<Handle>(), Err(InvalidHandle), "{cut}");
         }
         assert_eq!(
-            text.replacen('1', "2", 1).parse::<Handle>(),
+            text.replacen('2', "1", 1).parse::<Handle>(),
             Err(InvalidHandle)
         );
     }

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 use thiserror::Error;
-use token_limiter::Key;
+use token_limiter::{Identity, Key};
 
 use super::config::LimitSettings;
 
@@ -150,16 +150,14 @@ impl Needs {
 impl Caller {
     /// The counter of this caller under a limit.
     pub fn key(&self, limit: &LimitSettings) -> Key {
-        let mut parts = vec![
-            self.scope.as_bytes().to_vec(),
-            limit.unit.name().as_bytes().to_vec(),
-        ];
+        let mut parts = vec![self.scope.as_bytes().to_vec()];
         for by in &limit.limit_by {
             let (kind, value) = self.value(by).unwrap_or_else(|| (b'-', self.ip.clone()));
             parts.push(vec![kind]);
             parts.push(value);
         }
-        Key::new(&limit.limit, parts.iter().map(Vec::as_slice))
+        let identity = Identity::new(parts.iter().map(Vec::as_slice));
+        Key::new(&limit.limit, limit.unit.name(), &identity)
     }
 
     /// The value, and a letter for what kind of value it is. `-` is taken: it marks an address in place of an absent value.

@@ -154,10 +154,9 @@ impl Policy {
         let limits = &self.settings.limits;
         let charges: PerCharge<Charge<'_>> = limits
             .iter()
-            .map(|limit| Charge {
-                limit: &limit.limit,
-                key: caller.key(limit),
-                cost: Cost::new(cost(limit, &estimate)),
+            .map(|limit| {
+                let cost = Cost::new(cost(limit, &estimate));
+                Charge::new(&limit.limit, caller.key(limit), cost)
             })
             .collect();
         let requested = |index: usize| charges[index].cost.units();
@@ -203,7 +202,7 @@ impl Policy {
                 (Unit::TotalTokens, Some(usage)) => Cost::new(usage.total_tokens),
             })
             .collect();
-        let settlement = store.settle(handle.reservation, &actual).await?;
+        let settlement = store.settle(&handle.reservation, &actual).await?;
         Ok(Closing { spent, settlement })
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{Calls, Subject, fresh_key, limit};
-use crate::{Charge, Cost, Decision, Key, Limit, ReservationId, Settlement};
+use crate::{Charge, Cost, Decision, Key, Limit, Reservation, Settlement};
 
 /// Cases to run; each is some forty steps.
 const CASES: u32 = 10_000;
@@ -51,7 +51,7 @@ struct Admission {
     at_ms: u64,
     estimate: u64,
     actual: u64,
-    reservation: ReservationId,
+    reservation: Reservation,
     open: bool,
 }
 
@@ -87,16 +87,8 @@ impl<'a, S: Subject> Model<'a, S> {
     fn reserve(&mut self, tenant: usize, tokens: u64) -> Decision {
         let (token_key, request_key) = self.keys[tenant];
         let decision = self.subject.reserve(&[
-            Charge {
-                limit: &self.tokens,
-                key: token_key,
-                cost: Cost::new(tokens),
-            },
-            Charge {
-                limit: &self.requests,
-                key: request_key,
-                cost: Cost::ONE,
-            },
+            Charge::new(&self.tokens, token_key, Cost::new(tokens)),
+            Charge::new(&self.requests, request_key, Cost::ONE),
         ]);
         if let Decision::Granted(grant) = &decision {
             self.admissions.push(Admission {
@@ -104,7 +96,7 @@ impl<'a, S: Subject> Model<'a, S> {
                 at_ms: self.now_ms,
                 estimate: tokens,
                 actual: tokens,
-                reservation: grant.reservation,
+                reservation: grant.reservation.clone(),
                 open: true,
             });
             assert!(
@@ -135,12 +127,12 @@ impl<'a, S: Subject> Model<'a, S> {
                 let which = which % open.len();
                 let one = &mut *open[which];
                 assert_eq!(
-                    self.subject.settle(one.reservation, &[tokens]),
+                    self.subject.settle(&one.reservation, &[tokens]),
                     Settlement::Settled
                 );
                 (one.open, one.actual) = (false, tokens);
                 assert_eq!(
-                    self.subject.settle(one.reservation, &[0]),
+                    self.subject.settle(&one.reservation, &[0]),
                     Settlement::Unknown
                 );
             }

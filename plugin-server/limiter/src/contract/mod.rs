@@ -13,8 +13,8 @@ use std::time::Duration;
 pub use law::never_spends_more_than_the_limit_and_the_underestimates;
 
 use crate::{
-    Balance, Charge, Cost, Decision, Denial, Grant, Key, Limit, ReservationId, Settlement, Store,
-    Window,
+    Balance, Charge, Cost, Decision, Denial, Grant, Identity, Key, Limit, Reservation,
+    ReservationId, Settlement, Store, Window,
 };
 
 /// A store under test, with its time in the test's hands.
@@ -80,7 +80,7 @@ fn fresh_key(limit: &Limit) -> Key {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let process = std::process::id().to_le_bytes();
     let number = NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
-    Key::new(limit, [&process[..], &number[..]])
+    Key::new(limit, "tokens", &Identity::new([&process[..], &number[..]]))
 }
 
 /// The calls of a store, waited for; a store that cannot decide fails the test.
@@ -91,14 +91,10 @@ trait Calls: Subject {
     }
 
     fn spend(&self, limit: &Limit, key: Key, cost: u64) -> Decision {
-        self.reserve(&[Charge {
-            limit,
-            key,
-            cost: Cost::new(cost),
-        }])
+        self.reserve(&[Charge::new(limit, key, Cost::new(cost))])
     }
 
-    fn settle(&self, reservation: ReservationId, actual: &[u64]) -> Settlement {
+    fn settle(&self, reservation: &Reservation, actual: &[u64]) -> Settlement {
         let actual: Vec<_> = actual.iter().copied().map(Cost::new).collect();
         self.block_on(self.store().settle(reservation, &actual))
             .expect("the store settles")
@@ -166,16 +162,8 @@ pub fn decides_all_limits_or_none(subject: &impl Subject) {
     let (wide_key, narrow_key) = (fresh_key(&wide), fresh_key(&narrow));
     let both = |wide_cost, narrow_cost| {
         [
-            Charge {
-                limit: &wide,
-                key: wide_key,
-                cost: Cost::new(wide_cost),
-            },
-            Charge {
-                limit: &narrow,
-                key: narrow_key,
-                cost: Cost::new(narrow_cost),
-            },
+            Charge::new(&wide, wide_key, Cost::new(wide_cost)),
+            Charge::new(&narrow, narrow_key, Cost::new(narrow_cost)),
         ]
     };
     assert_eq!(
@@ -200,16 +188,8 @@ pub fn a_refused_request_charges_nothing(subject: &impl Subject) {
     granted(subject.spend(&full, full_key, 1));
     for _ in 0..50 {
         denied(subject.reserve(&[
-            Charge {
-                limit: &open,
-                key: open_key,
-                cost: Cost::new(10),
-            },
-            Charge {
-                limit: &full,
-                key: full_key,
-                cost: Cost::ONE,
-            },
+            Charge::new(&open, open_key, Cost::new(10)),
+            Charge::new(&full, full_key, Cost::ONE),
         ]));
     }
     let grant = granted(subject.spend(&open, open_key, 100));
@@ -222,16 +202,8 @@ pub fn tells_a_request_that_can_never_pass(subject: &impl Subject) {
     let large = limit("large", 100, WINDOW);
     let (small_key, large_key) = (fresh_key(&small), fresh_key(&large));
     let decision = subject.reserve(&[
-        Charge {
-            limit: &large,
-            key: large_key,
-            cost: Cost::new(50),
-        },
-        Charge {
-            limit: &small,
-            key: small_key,
-            cost: Cost::new(11),
-        },
+        Charge::new(&large, large_key, Cost::new(50)),
+        Charge::new(&small, small_key, Cost::new(11)),
     ]);
     assert_eq!(decision, Decision::NeverPasses { index: 1 });
     granted(subject.spend(&large, large_key, 100));
@@ -246,7 +218,7 @@ pub fn refunds_only_the_window_that_was_charged(subject: &impl Subject) {
     subject.advance(WINDOW / 2);
     let late = granted(subject.spend(&limit, key, 20));
     assert_eq!(
-        subject.settle(early.reservation, &[30]),
+        subject.settle(&early.reservation, &[30]),
         Settlement::Settled
     );
     assert_eq!(
@@ -265,10 +237,10 @@ pub fn refunds_only_the_window_that_was_charged(subject: &impl Subject) {
     subject.advance(unsettled.balances[0].reset_after);
     granted(subject.spend(&limit, key, 70));
     assert_eq!(
-        subject.settle(unsettled.reservation, &[0]),
+        subject.settle(&unsettled.reservation, &[0]),
         Settlement::Settled
     );
-    assert_eq!(subject.settle(late.reservation, &[0]), Settlement::Settled);
+    assert_eq!(subject.settle(&late.reservation, &[0]), Settlement::Settled);
     assert_eq!(
         remaining(&granted(subject.spend(&limit, key, 0)).balances),
         [30]
@@ -282,7 +254,7 @@ pub fn charges_an_overage_as_debt(subject: &impl Subject) {
     let grant = granted(subject.spend(&limit, key, 10));
     subject.advance(WINDOW / 2);
     assert_eq!(
-        subject.settle(grant.reservation, &[250]),
+        subject.settle(&grant.reservation, &[250]),
         Settlement::Settled
     );
     let denial = denied(subject.spend(&limit, key, 1));
@@ -301,11 +273,14 @@ pub fn charges_an_overage_as_debt(subject: &impl Subject) {
     let slow = granted(subject.spend(&limit, other, 1));
     subject.advance(4 * WINDOW);
     assert_eq!(
-        subject.settle(slow.reservation, &[101]),
+        subject.settle(&slow.reservation, &[101]),
         Settlement::Settled
     );
     denied(subject.spend(&limit, other, 1));
-    assert_eq!(subject.settle(grant.reservation, &[0]), Settlement::Settled);
+    assert_eq!(
+        subject.settle(&grant.reservation, &[0]),
+        Settlement::Settled
+    );
 }
 
 /// Only the first settlement counts, whatever the later ones say.
@@ -314,12 +289,12 @@ pub fn settling_twice_is_settling_once(subject: &impl Subject) {
     let key = fresh_key(&limit);
     let grant = granted(subject.spend(&limit, key, 60));
     assert_eq!(
-        subject.settle(grant.reservation, &[50]),
+        subject.settle(&grant.reservation, &[50]),
         Settlement::Settled
     );
     for actual in [0, 50, 1_000] {
         assert_eq!(
-            subject.settle(grant.reservation, &[actual]),
+            subject.settle(&grant.reservation, &[actual]),
             Settlement::Unknown
         );
     }
@@ -332,17 +307,13 @@ pub fn settling_twice_is_settling_once(subject: &impl Subject) {
 pub fn forgets_a_reservation_when_its_lease_ends(subject: &impl Subject) {
     let limit = limit("tokens", 100, 10 * WINDOW);
     let key = fresh_key(&limit);
-    let charge = [Charge {
-        limit: &limit,
-        key,
-        cost: Cost::new(60),
-    }];
+    let charge = [Charge::new(&limit, key, Cost::new(60))];
     let lost = subject
         .block_on(subject.store().reserve(&charge, WINDOW))
         .expect("the store decides");
     subject.advance(WINDOW);
     assert_eq!(
-        subject.settle(granted(lost).reservation, &[0]),
+        subject.settle(&granted(lost).reservation, &[0]),
         Settlement::Unknown
     );
     assert_eq!(
@@ -357,18 +328,13 @@ pub fn keeps_a_charge_without_an_actual_cost(subject: &impl Subject) {
     let (first, second) = (fresh_key(&limit), fresh_key(&limit));
     let cost = Cost::new(40);
     let grant = granted(subject.reserve(&[
-        Charge {
-            limit: &limit,
-            key: first,
-            cost,
-        },
-        Charge {
-            limit: &limit,
-            key: second,
-            cost,
-        },
+        Charge::new(&limit, first, cost),
+        Charge::new(&limit, second, cost),
     ]));
-    assert_eq!(subject.settle(grant.reservation, &[0]), Settlement::Settled);
+    assert_eq!(
+        subject.settle(&grant.reservation, &[0]),
+        Settlement::Settled
+    );
     assert_eq!(
         remaining(&granted(subject.spend(&limit, first, 0)).balances),
         [100]
@@ -396,7 +362,7 @@ pub fn refuses_foreign_reservations(subject: &impl Subject) {
     let limit = limit("tokens", 100, WINDOW);
     let key = fresh_key(&limit);
     let grant = granted(subject.spend(&limit, key, 60));
-    let ReservationId { epoch, serial } = grant.reservation;
+    let ReservationId { epoch, serial } = grant.reservation.id;
     for foreign in [
         ReservationId {
             epoch: epoch ^ 1,
@@ -412,8 +378,12 @@ pub fn refuses_foreign_reservations(subject: &impl Subject) {
         },
         ReservationId { epoch, serial: 0 },
     ] {
+        let foreign = Reservation {
+            id: foreign,
+            ..grant.reservation.clone()
+        };
         assert_eq!(
-            subject.settle(foreign, &[0]),
+            subject.settle(&foreign, &[0]),
             Settlement::Unknown,
             "{foreign}"
         );
@@ -435,16 +405,8 @@ pub fn a_race_admits_exactly_the_limit(subject: &impl Subject) {
         std::thread::scope(|scope| {
             for caller in 0..200 {
                 let charges = [
-                    Charge {
-                        limit: &requests,
-                        key: request_key,
-                        cost: Cost::ONE,
-                    },
-                    Charge {
-                        limit: &tokens,
-                        key: token_key,
-                        cost: Cost::new(10),
-                    },
+                    Charge::new(&requests, request_key, Cost::ONE),
+                    Charge::new(&tokens, token_key, Cost::new(10)),
                 ];
                 let (admitted, start) = (&admitted, &start);
                 scope.spawn(move || {

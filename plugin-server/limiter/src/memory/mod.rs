@@ -30,13 +30,15 @@ use std::future::{Future, ready};
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use crate::sliding::SlidingCounter;
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Held, Shard, Ticket};
 use smallvec::SmallVec;
 
 use crate::{
-    Balance, Charge, Clock, Cost, Decision, Denial, Grant, PerCharge, ReservationId, Settlement,
-    Store, SystemClock, Timestamp,
+    Balance, Charge, Clock, Correction, Cost, Decision, Denial, Grant, Limit, Meter,
+    OpenReservation, PerCharge, Reservation, ReservationId, Settlement, SlidingWindow, Store,
+    SystemClock, Timestamp, Window,
 };
 
 const SHARD_BITS: u32 = 6;
@@ -103,7 +105,7 @@ impl<C: Clock> MemoryStore<C> {
     fn decide(&self, charges: &[Charge<'_>], lease: Duration) -> Decision {
         if let Some(index) = charges
             .iter()
-            .position(|charge| charge.cost > charge.limit.limit)
+            .position(|charge| charge.enforced && charge.cost > charge.room())
         {
             return Decision::NeverPasses { index };
         }
@@ -120,8 +122,10 @@ impl<C: Clock> MemoryStore<C> {
             });
         }
         let mut balances = PerCharge::new();
+        let mut exceeded = PerCharge::new();
         let mut held = PerCharge::new();
         for charge in charges {
+            exceeded.push(!charge.enforced && shards.lacks_room(charge, now).is_some());
             let (charged, balance) = shards.charge(charge, now);
             held.push(charged);
             balances.push(balance);
@@ -130,10 +134,13 @@ impl<C: Clock> MemoryStore<C> {
             .first()
             .map_or(0, |charge| charge.key.shard(SHARD_BITS));
         let ticket = shards.of(home).open(held, now.after(lease), now);
-        let reservation = self.id(home, ticket);
         Decision::Granted(Grant {
-            reservation,
+            reservation: Reservation {
+                id: self.id(home, ticket),
+                keys: charges.iter().map(|charge| charge.key).collect(),
+            },
             balances,
+            exceeded,
         })
     }
 
@@ -166,6 +173,62 @@ impl<C: Clock> MemoryStore<C> {
             }
         }
         Settlement::Settled
+    }
+
+    fn read(&self, meter: Meter<'_>) -> Balance {
+        let mut shard = self.shards[meter.key.shard(SHARD_BITS)].lock();
+        let now = shard.present(self.clock.now());
+        let room = meter.limit.capacity();
+        shard
+            .find(meter.key, now)
+            .map_or(Balance::untouched(room), |counter| {
+                Balance::of(counter, room, now)
+            })
+    }
+
+    fn change(&self, meter: Meter<'_>, correction: Correction) -> Balance {
+        let mut shard = self.shards[meter.key.shard(SHARD_BITS)].lock();
+        let now = shard.present(self.clock.now());
+        let room = meter.limit.capacity();
+        match correction {
+            Correction::Reset => {
+                shard.remove(meter.key);
+                Balance::untouched(room)
+            }
+            Correction::Add(cost) => {
+                let counter = shard.find_or_insert(meter.key, window(meter.limit), now);
+                counter.charge(cost);
+                Balance::of(counter, room, now)
+            }
+            Correction::Remove(cost) => {
+                shard
+                    .find(meter.key, now)
+                    .map_or(Balance::untouched(room), |counter| {
+                        counter.forgive(cost);
+                        Balance::of(counter, room, now)
+                    })
+            }
+        }
+    }
+
+    fn list(&self, most: usize) -> Vec<OpenReservation> {
+        let mut listed = Vec::new();
+        for (home, shard) in self.shards.iter().enumerate() {
+            let mut shard = shard.lock();
+            let now = shard.present(self.clock.now());
+            let room = most - listed.len();
+            listed.extend(shard.open_at(now).take(room).map(|(ticket, reservation)| {
+                OpenReservation {
+                    reservation: Reservation {
+                        id: self.id(home, ticket),
+                        keys: reservation.charges.iter().map(|held| held.key).collect(),
+                    },
+                    costs: reservation.charges.iter().map(|held| held.cost).collect(),
+                    expires_in: reservation.expires.since(now),
+                }
+            }));
+        }
+        listed
     }
 
     fn id(&self, home: usize, ticket: Ticket) -> ReservationId {
@@ -207,10 +270,32 @@ impl<C: Clock> Store for MemoryStore<C> {
 
     fn settle(
         &self,
-        reservation: ReservationId,
+        reservation: &Reservation,
         actual: &[Cost],
     ) -> impl Future<Output = Result<Settlement, Infallible>> + Send {
-        ready(Ok(self.close(reservation, actual)))
+        ready(Ok(self.close(reservation.id, actual)))
+    }
+
+    fn inspect(
+        &self,
+        meters: &[Meter<'_>],
+    ) -> impl Future<Output = Result<PerCharge<Balance>, Infallible>> + Send {
+        ready(Ok(meters.iter().map(|&meter| self.read(meter)).collect()))
+    }
+
+    fn correct(
+        &self,
+        meter: Meter<'_>,
+        correction: Correction,
+    ) -> impl Future<Output = Result<Balance, Infallible>> + Send {
+        ready(Ok(self.change(meter, correction)))
+    }
+
+    fn reservations(
+        &self,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<OpenReservation>, Infallible>> + Send {
+        ready(Ok(self.list(most)))
     }
 }
 
@@ -256,14 +341,12 @@ impl<'a> Locked<'a> {
     fn refusal(&mut self, charges: &[Charge<'_>], now: Timestamp) -> Option<(usize, Timestamp)> {
         let mut last: Option<(usize, Timestamp)> = None;
         for (index, charge) in charges.iter().enumerate() {
-            let Some(counter) = self.of(charge.key.shard(SHARD_BITS)).find(charge.key, now) else {
-                continue;
-            };
-            let wanted = counter.total().saturating_add(charge.cost);
-            if wanted <= charge.limit.limit {
+            if !charge.enforced {
                 continue;
             }
-            let passes_at = counter.frees(wanted.saturating_sub(charge.limit.limit));
+            let Some(passes_at) = self.lacks_room(charge, now) else {
+                continue;
+            };
             if last.is_none_or(|(_, latest)| passes_at > latest) {
                 last = Some((index, passes_at));
             }
@@ -271,8 +354,18 @@ impl<'a> Locked<'a> {
         last
     }
 
+    /// When a charge that does not fit now will.
+    fn lacks_room(&mut self, charge: &Charge<'_>, now: Timestamp) -> Option<Timestamp> {
+        let room = charge.room();
+        let Some(counter) = self.of(charge.key.shard(SHARD_BITS)).find(charge.key, now) else {
+            return (charge.cost > room).then_some(now);
+        };
+        let wanted = counter.total().saturating_add(charge.cost);
+        (wanted > room).then(|| counter.frees(wanted.saturating_sub(room)))
+    }
+
     fn charge(&mut self, charge: &Charge<'_>, now: Timestamp) -> (Held, Balance) {
-        let window = charge.limit.window;
+        let window = window(charge.limit);
         let counter = self
             .of(charge.key.shard(SHARD_BITS))
             .find_or_insert(charge.key, window, now);
@@ -283,24 +376,37 @@ impl<'a> Locked<'a> {
             slot,
             cost: charge.cost,
         };
-        (
-            held,
-            balance(charge, counter.total(), counter.clears(), now),
-        )
+        (held, Balance::of(counter, charge.room(), now))
     }
 
     fn balance(&mut self, charge: &Charge<'_>, now: Timestamp) -> Balance {
         self.of(charge.key.shard(SHARD_BITS))
             .find(charge.key, now)
-            .map_or(balance(charge, Cost::ZERO, now, now), |counter| {
-                balance(charge, counter.total(), counter.clears(), now)
+            .map_or(Balance::untouched(charge.room()), |counter| {
+                Balance::of(counter, charge.room(), now)
             })
     }
 }
 
-fn balance(charge: &Charge<'_>, total: Cost, clears: Timestamp, now: Timestamp) -> Balance {
-    Balance {
-        remaining: charge.limit.limit.saturating_sub(total),
-        reset_after: clears.since(now),
+const fn window(limit: &Limit) -> SlidingWindow {
+    let Window::Sliding(window) = limit.window;
+    window
+}
+
+impl Balance {
+    fn of(counter: &SlidingCounter, room: Cost, now: Timestamp) -> Self {
+        Self {
+            used: counter.total(),
+            remaining: room.saturating_sub(counter.total()),
+            reset_after: counter.clears().since(now),
+        }
+    }
+
+    const fn untouched(room: Cost) -> Self {
+        Self {
+            used: Cost::ZERO,
+            remaining: room,
+            reset_after: Duration::ZERO,
+        }
     }
 }

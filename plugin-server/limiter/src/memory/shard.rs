@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 use super::slab::Slab;
 use crate::sliding::{SlidingCounter, Slot};
-use crate::{Cost, Key, PerCharge, Timestamp, Window};
+use crate::{Cost, Key, PerCharge, SlidingWindow, Timestamp};
 
 /// Old entries looked at whenever a new one is made. Two are enough for the dead never to outnumber the living by much.
 const EXAMINED_PER_INSERT: usize = 2;
@@ -22,7 +22,7 @@ pub(super) struct Shard {
 #[derive(Debug)]
 pub(super) struct Reservation {
     serial: u32,
-    expires: Timestamp,
+    pub(super) expires: Timestamp,
     pub(super) charges: PerCharge<Held>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Reservation {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) key: Key,
-    pub(super) window: Window,
+    pub(super) window: SlidingWindow,
     pub(super) slot: Slot,
     pub(super) cost: Cost,
 }
@@ -84,7 +84,7 @@ impl Shard {
     pub(super) fn find_or_insert(
         &mut self,
         key: Key,
-        window: Window,
+        window: SlidingWindow,
         now: Timestamp,
     ) -> &mut SlidingCounter {
         if self.find(key, now).is_none() {
@@ -120,6 +120,30 @@ impl Shard {
             charges,
         });
         Ticket { position, serial }
+    }
+
+    /// The reservations that can still be settled.
+    pub(super) fn open_at(&self, now: Timestamp) -> impl Iterator<Item = (Ticket, &Reservation)> {
+        self.reservations
+            .iter()
+            .filter(move |(_, reservation)| reservation.expires > now)
+            .map(|(position, reservation)| {
+                let serial = reservation.serial;
+                (Ticket { position, serial }, reservation)
+            })
+    }
+
+    /// Forgets a counter.
+    pub(super) fn remove(&mut self, key: Key) {
+        let counters = &self.counters;
+        if let Ok(entry) = self.index.find_entry(key.table_hash(), |&position| {
+            counters
+                .get(position)
+                .is_some_and(|(other, _)| *other == key)
+        }) {
+            let (position, _) = entry.remove();
+            self.counters.remove(position);
+        }
     }
 
     /// Removes an open reservation: whoever gets it closes its books, and nobody gets it again.

@@ -69,6 +69,13 @@ impl<T> Slab<T> {
         Some(item)
     }
 
+    /// Every item with its position.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        (0..)
+            .zip(self.chunks.iter().flatten())
+            .filter_map(|(position, item)| Some((position, item.as_ref()?)))
+    }
+
     /// The next position on an endless walk over all of them, for collecting garbage a little at a time.
     pub(super) fn walk(&mut self) -> Option<u32> {
         let positions =
