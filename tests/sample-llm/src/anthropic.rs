@@ -1,33 +1,19 @@
 //! Anthropic's wire format: messages.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::fault::{self, Fault};
-use crate::prose::{Answer, Finish};
-use crate::stream::{self, Event};
-use crate::{Config, Pace, tokens};
+use crate::exchange::{Asked, Call, Exchange};
+use crate::stream::{Event, SERVER_SENT_EVENTS};
+use crate::tokens;
 
 /// `POST /v1/messages`
-pub(crate) async fn messages(
-    State(config): State<Arc<Config>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return error(
-            StatusCode::BAD_REQUEST,
-            "the request body is not valid JSON",
-        );
-    };
-    let mut entry = config.log.open("/v1/messages", &headers, &body);
+pub(crate) async fn messages(call: Call) -> Response {
+    let body = &call.body;
     let (Some(model), Some(messages), Some(cap)) = (
         body["model"].as_str(),
         body["messages"].as_array(),
@@ -35,118 +21,92 @@ pub(crate) async fn messages(
     ) else {
         return error(
             StatusCode::BAD_REQUEST,
-            "model, messages, max_tokens: field required",
+            "the body must be JSON with model, messages and max_tokens",
         );
     };
-    let fault = Fault::of(&headers, model);
-    if let Some(Fault::Fail(status)) = fault {
-        return error(status, "a fault was asked for");
-    }
-    let pace = fault::pace(fault, config.pace);
-    let question = messages
-        .last()
-        .map(|message| tokens::content_text(&message["content"]))
-        .unwrap_or_default();
-    let cap = usize::try_from(cap).unwrap_or(usize::MAX);
-    let answer = Answer::compose(&question, Some(cap), fault == Some(Fault::Full));
     let system = tokens::count(&tokens::content_text(&body["system"]));
-    let (input, output) = match fault {
-        Some(Fault::LyingUsage) => (1, 1),
-        _ => (tokens::count_messages(messages) + system, answer.tokens()),
+    let asked = Asked {
+        model: model.to_owned(),
+        question: tokens::last_text(messages),
+        prompt_tokens: tokens::count_messages(messages) + system,
+        cap: Some(cap),
+        choices: None,
     };
-    let message = Message {
-        id: entry.id(),
-        model,
-        answer: &answer,
-        input,
-        output,
-        report: fault != Some(Fault::NoUsage),
+    let streamed = body["stream"] == true;
+    let exchange = match call.answer(asked) {
+        Ok(exchange) => exchange,
+        Err(status) => return error(status, "a fault was asked for"),
     };
-
-    if body["stream"].as_bool() == Some(true) {
-        let events = message.events(pace);
-        let broken_after = (fault == Some(Fault::Drop)).then_some(events.len() / 2);
-        return stream::respond(events, broken_after, entry);
+    if streamed {
+        let events = events(&exchange);
+        return exchange.stream(SERVER_SENT_EVENTS, events);
     }
-    tokio::time::sleep(pace.first_token_delay).await;
-    entry.speak(answer.tokens());
-    entry.complete();
-    Json(message.plain()).into_response()
+    let output = exchange.usage.map_or(0, |usage| usage.completion);
+    let content = json!([{"type": "text", "text": exchange.answer.text()}]);
+    let body = envelope(&exchange, &content, Some(stop_reason(&exchange)), output);
+    exchange.plain(body).await
 }
 
-struct Message<'a> {
-    id: u64,
-    model: &'a str,
-    answer: &'a Answer,
-    input: usize,
+/// The event sequence of a streamed message; `output_tokens` is cumulative, so the last figure is the sum.
+fn events(exchange: &Exchange) -> VecDeque<Event> {
+    let message = envelope(exchange, &json!([]), None, 1);
+    let mut events = VecDeque::from([
+        Event::named(&json!({"type": "message_start", "message": message}))
+            .spoken(exchange.pace.first_token_delay, 0),
+        Event::named(&json!({
+            "type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""},
+        })),
+        Event::named(&json!({"type": "ping"})),
+    ]);
+    for chunk in exchange.chunks() {
+        let delta = json!({"type": "text_delta", "text": chunk.text});
+        let event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+        events.push_back(chunk.carried_by(Event::named(&event)));
+    }
+    events.push_back(Event::named(
+        &json!({"type": "content_block_stop", "index": 0}),
+    ));
+    let mut end = json!({
+        "type": "message_delta",
+        "delta": {"stop_reason": stop_reason(exchange), "stop_sequence": null},
+    });
+    if let Some(usage) = exchange.usage {
+        end["usage"] = json!({"output_tokens": usage.completion});
+    }
+    events.push_back(Event::named(&end));
+    events.push_back(Event::named(&json!({"type": "message_stop"})));
+    events
+}
+
+fn envelope(
+    exchange: &Exchange,
+    content: &Value,
+    stop_reason: Option<&str>,
     output: usize,
-    report: bool,
+) -> Value {
+    let mut message = json!({
+        "id": format!("msg_{:08}", exchange.id),
+        "type": "message",
+        "role": "assistant",
+        "model": exchange.model,
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": null,
+    });
+    if let Some(usage) = exchange.usage {
+        // Anthropic counts as input what no cache held: the prompt is the sum of the three.
+        message["usage"] = json!({
+            "input_tokens": usage.fresh(),
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": usage.cached,
+            "output_tokens": output,
+        });
+    }
+    message
 }
 
-impl Message<'_> {
-    fn plain(&self) -> Value {
-        let content = json!([{"type": "text", "text": self.answer.text()}]);
-        self.envelope(&content, Some(self.stop_reason()), self.output)
-    }
-
-    /// The event sequence of a streamed message; `output_tokens` is cumulative, so the last figure is the sum.
-    fn events(&self, pace: Pace) -> VecDeque<Event> {
-        let start = json!({"type": "message_start", "message": self.envelope(&json!([]), None, 1)});
-        let mut events = VecDeque::from([
-            Event::named(&start).spoken(pace.first_token_delay, 0),
-            Event::named(&json!({
-                "type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""},
-            })),
-            Event::named(&json!({"type": "ping"})),
-        ]);
-        for pieces in self.answer.pieces.chunks(pace.tokens_per_chunk) {
-            let spoken = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-            let delta = json!({"type": "text_delta", "text": pieces.concat()});
-            let event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
-            events.push_back(Event::named(&event).spoken(pace.token_delay * spoken, pieces.len()));
-        }
-        events.push_back(Event::named(
-            &json!({"type": "content_block_stop", "index": 0}),
-        ));
-        let mut end = json!({
-            "type": "message_delta",
-            "delta": {"stop_reason": self.stop_reason(), "stop_sequence": null},
-        });
-        if self.report {
-            end["usage"] = json!({"output_tokens": self.output});
-        }
-        events.push_back(Event::named(&end));
-        events.push_back(Event::named(&json!({"type": "message_stop"})));
-        events
-    }
-
-    fn envelope(&self, content: &Value, stop_reason: Option<&str>, output: usize) -> Value {
-        let mut message = json!({
-            "id": format!("msg_{:08}", self.id),
-            "type": "message",
-            "role": "assistant",
-            "model": self.model,
-            "content": content,
-            "stop_reason": stop_reason,
-            "stop_sequence": null,
-        });
-        if self.report {
-            message["usage"] = json!({
-                "input_tokens": self.input,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "output_tokens": output,
-            });
-        }
-        message
-    }
-
-    fn stop_reason(&self) -> &'static str {
-        match self.answer.finish {
-            Finish::Stop => "end_turn",
-            Finish::Length => "max_tokens",
-        }
-    }
+fn stop_reason(exchange: &Exchange) -> &'static str {
+    exchange.finish("end_turn", "max_tokens")
 }
 
 fn error(status: StatusCode, message: &str) -> Response {

@@ -2,23 +2,32 @@
 //!
 //! # Layout
 //!
-//! A request meets [`serve`]'s router, is noted in the [`RequestLog`], may be turned away by a [`fault`], and is answered by
-//! `openai` or `anthropic`. The words come from [`prose`], their price from [`tokens`] (a real tokenizer, so that usage is what
-//! a provider would bill), and `stream` paces them.
+//! A request meets [`serve`]'s router and becomes a call in [`exchange`]: noted in the [`RequestLog`], it may be turned away by a
+//! [`fault`], and is answered. The words come from [`prose`], their price from [`tokens`] (a real tokenizer, so that usage is what
+//! a provider would bill). What it looks like is the vendor's module: `openai`, `anthropic`, `gemini`, `bedrock` (whose streams are
+//! frames of `event_stream`), `cohere`, `ollama`; and `stream` paces it.
 //!
 //! # Model
 //!
 //! - An answer uses three quarters of the output cap that the request names, or [`prose::DEFAULT_LENGTH`] tokens without one, so that what was
 //!   reserved for it and what it really used differ, as they do with a real model. A model named `full-…` runs into the cap.
+//! - The headers [`exchange::CACHED_HEADER`] and [`exchange::REASONING_HEADER`] make some of the prompt cached and some of the
+//!   completion thought.
 //! - Faults are chosen by the model's name or by the header `x-sample-fault`: see [`fault::Fault`].
 //! - `GET /requests` lists what reached the provider, `DELETE /requests` forgets it.
 
+pub mod exchange;
 pub mod fault;
 pub mod prose;
 pub mod request_log;
 pub mod tokens;
 
 mod anthropic;
+mod bedrock;
+mod cohere;
+mod event_stream;
+mod gemini;
+mod ollama;
 mod openai;
 mod stream;
 
@@ -83,9 +92,20 @@ pub async fn serve(
 fn router(config: Config) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/completions", post(openai::completions))
+        .route("/v1/responses", post(openai::responses))
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))
         .route("/v1/messages", post(anthropic::messages))
+        .route("/v1beta/models/{call}", post(gemini::generate))
+        .route("/model/{model}/converse", post(bedrock::converse))
+        .route(
+            "/model/{model}/converse-stream",
+            post(bedrock::converse_stream),
+        )
+        .route("/v2/chat", post(cohere::chat))
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/generate", post(ollama::generate))
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/requests", get(list_requests).delete(forget_requests))
         .fallback(openai::not_found)

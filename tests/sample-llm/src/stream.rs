@@ -1,4 +1,4 @@
-//! Streamed answers: server-sent events at the provider's pace.
+//! Streamed answers: server-sent events, lines or frames at the provider's pace.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +12,11 @@ use futures_util::stream;
 use serde_json::Value;
 
 use crate::request_log::Entry;
+
+/// The media type of server-sent events.
+pub(crate) const SERVER_SENT_EVENTS: &str = "text/event-stream";
+/// The media type of JSON objects, one a line.
+pub(crate) const JSON_LINES: &str = "application/x-ndjson";
 
 /// Time between the last event that is sent and a connection that breaks on demand.
 const BEFORE_THE_BREAK: Duration = Duration::from_millis(20);
@@ -29,20 +34,25 @@ pub(crate) struct Event {
 impl Event {
     /// An event of data alone, as OpenAI sends.
     pub(crate) fn data(data: &Value) -> Self {
-        Self::now(format!("data: {data}\n\n"))
+        Self::of(format!("data: {data}\n\n"))
     }
 
-    /// A named event, as Anthropic sends: its name is the data's `type`.
+    /// A named event, as Anthropic and others send: its name is the data's `type`.
     pub(crate) fn named(data: &Value) -> Self {
-        Self::now(format!(
+        Self::of(format!(
             "event: {}\ndata: {data}\n\n",
             data["type"].as_str().unwrap_or("message")
         ))
     }
 
+    /// A JSON object in a line of its own.
+    pub(crate) fn line(object: &Value) -> Self {
+        Self::of(format!("{object}\n"))
+    }
+
     /// The end mark of OpenAI's streams.
     pub(crate) fn done() -> Self {
-        Self::now("data: [DONE]\n\n".to_owned())
+        Self::of("data: [DONE]\n\n")
     }
 
     /// The same event, `delay` later, carrying `tokens`.
@@ -54,17 +64,19 @@ impl Event {
         }
     }
 
-    fn now(text: String) -> Self {
+    /// These bytes, at once.
+    pub(crate) fn of(bytes: impl Into<Bytes>) -> Self {
         Self {
             delay: Duration::ZERO,
             tokens: 0,
-            bytes: text.into(),
+            bytes: bytes.into(),
         }
     }
 }
 
 /// Sends `events` in order. With `broken_after`, the connection breaks when that many were sent.
 pub(crate) fn respond(
+    content_type: &'static str,
     events: VecDeque<Event>,
     broken_after: Option<usize>,
     entry: Entry,
@@ -94,10 +106,7 @@ pub(crate) fn respond(
         },
     );
     (
-        [
-            (CONTENT_TYPE, "text/event-stream"),
-            (CACHE_CONTROL, "no-cache"),
-        ],
+        [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")],
         Body::from_stream(body),
     )
         .into_response()

@@ -40,6 +40,14 @@ pub fn count_messages(messages: &[Value]) -> usize {
     body + TOKENS_PRIMING
 }
 
+/// The text of the last message: the question.
+pub(crate) fn last_text(messages: &[Value]) -> String {
+    messages
+        .last()
+        .map(|message| content_text(&message["content"]))
+        .unwrap_or_default()
+}
+
 /// The text of a message's content: a string, or the text parts of a list.
 pub fn content_text(content: &Value) -> String {
     match content {
