@@ -3,22 +3,33 @@
 //! # Algorithm
 //!
 //! ```text
-//! prompt  = exact BPE tokens of the first 64 KiB of text + ⌈bytes beyond / 4⌉ + what is priced without text
-//! answer  = largest of max_tokens, max_completion_tokens, max_output_tokens (without any: 1,024) × max(n, best_of)
-//! reserve = prompt                               if the prompt alone exceeds the limit: it can never pass
-//!         = min(prompt + answer, limit)          otherwise: a first request is always admissible
+//! counted = exact BPE tokens of the first 64 KiB of text + ⌈bytes beyond / 4⌉ + what is priced without text
+//! prompt  = counted                              for OpenAI's own models, whose vocabularies are known
+//!         = ⌈counted × learned ratio⌉            for all others
+//! answer  = largest cap on the answer            × number of answers, if there is a cap
+//!         = learned 95th percentile (or 1,024)   × number of answers, if there is none; the larger of both if one cap is negative
 //! ```
 //!
-//! The vocabulary is `cl100k_base` for GPT-4, GPT-3.5 and the embedding models, `o200k_base` for all others: exact for OpenAI's
-//! models, near for the rest. A message of a chat costs 4 tokens besides its text, an image 765, other media a token for 64 bytes
-//! of Base64. A body that is no JSON object costs a token for 4 bytes; no body costs nothing.
+//! and of a limit
+//!
+//! ```text
+//! prompt tokens       prompt                     above the limit it can never pass
+//! completion tokens   min(answer, limit)         a first request is always admissible
+//! total tokens        prompt                     if the prompt alone exceeds the limit: it can never pass
+//!                     min(prompt + answer, limit) otherwise: a first request is always admissible
+//! ```
+//!
+//! The vocabulary is `cl100k_base` for GPT-4, GPT-3.5 and the embedding models, `o200k_base` for all others. What is priced without
+//! text, and what an answer's caps are, [`request`](super::request) says; what is learned, [`learned`](super::learned). A body whose prompt is not
+//! found, or that is no JSON object, costs a token for 4 bytes; no body costs nothing.
 //!
 //! Worked: limit 1,000; a prompt of 300 tokens with `max_tokens: 5000` reserves 1,000, a prompt of 300 without a cap too, one with
 //! `max_tokens: 100, n: 3` 600. What an answer needs beyond its reservation becomes a debt when it is settled.
 
 use bpe_openai::Tokenizer;
 
-use super::request::{Request, Shape};
+use super::learned::Forecast;
+use super::request::Request;
 
 /// Bytes of text to a token where they are not tokenized: prose in English has 4 to 5.
 pub const BYTES_PER_TOKEN: u64 = 4;
@@ -26,11 +37,25 @@ pub const BYTES_PER_TOKEN: u64 = 4;
 /// Tokens assumed for an answer whose length the client does not cap.
 pub const DEFAULT_OUTPUT_TOKENS: u64 = 1_024;
 
+/// What estimating may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EstimateMode {
+    /// Nothing: a token of each kind is reserved, so that a limit that is used up refuses, and the true cost is charged afterwards.
+    None,
+    /// Reading one header: the prompt is priced by the size of the body.
+    ContentLength,
+    /// Reading the body: the prompt is counted, and caps on the answer are known.
+    #[default]
+    Body,
+}
+
 /// A request's price in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
+    /// Tokens of the prompt before what was learned corrected them; 0 if they were not counted. Settling teaches by them.
+    pub counted_tokens: u64,
     /// The most that all answers together may have; 0 if nothing is generated.
     pub output_tokens: u64,
     /// The vocabulary to count the answer with.
@@ -50,9 +75,7 @@ pub enum Vocabulary {
 impl Vocabulary {
     /// The vocabulary of a model.
     pub fn of(model: &str) -> Self {
-        // A vendor's prefix ("openai/gpt-4") is no part of the model's name, a fine-tune's ("ft:gpt-4:…") neither.
-        let name = model.rsplit('/').next().unwrap_or(model);
-        let name = name.strip_prefix("ft:").unwrap_or(name);
+        let name = base_name(model);
         let is_older = (name.starts_with("gpt-4")
             && !name.starts_with("gpt-4o")
             && !name.starts_with("gpt-4."))
@@ -68,6 +91,26 @@ impl Vocabulary {
                 .any(|prefix| name.starts_with(prefix))
             };
         if is_older { Self::Cl100k } else { Self::O200k }
+    }
+
+    /// Whether a model is one of OpenAI's own, so that its vocabulary is known and its count exact.
+    pub fn is_exact_for(model: &str) -> bool {
+        let name = base_name(model);
+        let is_o_series = name
+            .strip_prefix('o')
+            .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
+        is_o_series
+            || [
+                "gpt-",
+                "chatgpt-",
+                "codex-",
+                "text-embedding-3-",
+                "text-embedding-ada-",
+                "davinci-002",
+                "babbage-002",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
     }
 
     /// Counts the tokens of a text exactly.
@@ -90,33 +133,48 @@ impl Vocabulary {
     }
 }
 
+/// A model's name without a vendor's prefix (`openai/gpt-4`) and a fine-tune's (`ft:gpt-4:…`).
+fn base_name(model: &str) -> &str {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name.strip_prefix("ft:").unwrap_or(name)
+}
+
 impl Estimate {
-    /// The price of a JSON body of `body_bytes`.
-    pub fn of_request(request: &Request, body_bytes: usize) -> Self {
-        let vocabulary = request
-            .model
-            .as_deref()
-            .map_or_else(Vocabulary::default, Vocabulary::of);
+    /// The price of a JSON body of `body_bytes`, given what was learned of its model and caller.
+    pub fn of_request(request: &Request, body_bytes: usize, forecast: Forecast) -> Self {
+        let model = request.model.as_deref();
+        let vocabulary = model.map_or_else(Vocabulary::default, Vocabulary::of);
         let prompt = &request.prompt;
-        let prompt_tokens = match request.shape {
-            Shape::Unknown => (body_bytes as u64).div_ceil(BYTES_PER_TOKEN),
-            Shape::Generation | Shape::Embedding => prompt
+        let counted_tokens = if request.legible {
+            prompt
                 .texts()
                 .map(|text| vocabulary.count(text))
                 .sum::<u64>()
                 .saturating_add(prompt.fixed_tokens())
-                .saturating_add(prompt.beyond_bytes().div_ceil(BYTES_PER_TOKEN)),
+                .saturating_add(prompt.beyond_bytes().div_ceil(BYTES_PER_TOKEN))
+        } else {
+            0
         };
-        let output_tokens = match request.shape {
-            Shape::Embedding => 0,
-            Shape::Generation | Shape::Unknown => request
-                .output_cap
-                .unwrap_or(DEFAULT_OUTPUT_TOKENS)
-                .saturating_mul(request.choices),
+        let prompt_tokens = if !request.legible {
+            (body_bytes as u64).div_ceil(BYTES_PER_TOKEN)
+        } else if model.is_some_and(Vocabulary::is_exact_for) {
+            counted_tokens
+        } else {
+            forecast.prompt_ratio.apply(counted_tokens)
+        };
+        let each = match request.output_cap {
+            Some(cap) if request.unlimited => cap.max(forecast.completion_tokens),
+            Some(cap) => cap,
+            None => forecast.completion_tokens,
         };
         Self {
             prompt_tokens,
-            output_tokens,
+            counted_tokens,
+            output_tokens: if request.generates {
+                each.saturating_mul(request.choices)
+            } else {
+                0
+            },
             vocabulary,
         }
     }
@@ -130,12 +188,31 @@ impl Estimate {
             } else {
                 DEFAULT_OUTPUT_TOKENS
             },
-            vocabulary: Vocabulary::default(),
+            ..Self::default()
         }
     }
 
-    /// What to reserve of a limit on total tokens.
-    pub fn reserve_of(&self, limit: u64) -> u64 {
+    /// The price of a request that is not looked at: [`EstimateMode::None`].
+    pub fn unknown() -> Self {
+        Self {
+            prompt_tokens: 1,
+            output_tokens: 1,
+            ..Self::default()
+        }
+    }
+
+    /// What to reserve of any limit on prompt tokens. Above the limit, the request can never pass.
+    pub fn reserve_prompt(&self) -> u64 {
+        self.prompt_tokens
+    }
+
+    /// What to reserve of a limit on completion tokens: never more than the limit.
+    pub fn reserve_completion(&self, limit: u64) -> u64 {
+        self.output_tokens.min(limit)
+    }
+
+    /// What to reserve of a limit on total tokens: more than the limit only if the prompt alone is.
+    pub fn reserve_total(&self, limit: u64) -> u64 {
         let most = limit.max(self.prompt_tokens);
         self.prompt_tokens
             .saturating_add(self.output_tokens)
@@ -151,7 +228,11 @@ mod tests {
 
     fn estimate(body: &serde_json::Value) -> Estimate {
         let body = body.to_string();
-        Estimate::of_request(&Request::read(body.as_bytes()).unwrap(), body.len())
+        Estimate::of_request(
+            &Request::read(None, body.as_bytes()).unwrap(),
+            body.len(),
+            Forecast::default(),
+        )
     }
 
     #[test]
@@ -183,7 +264,7 @@ mod tests {
         let audio = json!({"messages": [{"role": "user", "content": [
             {"type": "input_audio", "input_audio": {"data": "A".repeat(6_400), "format": "wav"}},
         ]}]});
-        assert_eq!(estimate(&audio).prompt_tokens, 100 + 1 + 4 + 3);
+        assert_eq!(estimate(&audio).prompt_tokens, 100 + 4 + 3);
     }
 
     #[test]
@@ -241,10 +322,10 @@ mod tests {
             output_tokens,
             ..Estimate::default()
         };
-        assert_eq!(estimate(300, 5_000).reserve_of(1_000), 1_000);
-        assert_eq!(estimate(300, 300).reserve_of(1_000), 600);
-        assert_eq!(estimate(1_001, 1).reserve_of(1_000), 1_001);
-        assert_eq!(estimate(u64::MAX, u64::MAX).reserve_of(1_000), u64::MAX);
+        assert_eq!(estimate(300, 5_000).reserve_total(1_000), 1_000);
+        assert_eq!(estimate(300, 300).reserve_total(1_000), 600);
+        assert_eq!(estimate(1_001, 1).reserve_total(1_000), 1_001);
+        assert_eq!(estimate(u64::MAX, u64::MAX).reserve_total(1_000), u64::MAX);
     }
 
     #[test]
@@ -254,7 +335,7 @@ mod tests {
             Estimate::of_bytes(4_001).output_tokens,
             DEFAULT_OUTPUT_TOKENS
         );
-        assert_eq!(Estimate::of_bytes(0).reserve_of(10), 0);
+        assert_eq!(Estimate::of_bytes(0).reserve_total(10), 0);
         assert_eq!(
             estimate(&json!({"query": "x".repeat(100)})).prompt_tokens,
             28

@@ -32,6 +32,7 @@ impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Estimate {
             prompt_tokens,
+            counted_tokens,
             output_tokens,
             vocabulary,
         } = self.estimate;
@@ -41,7 +42,7 @@ impl fmt::Display for Handle {
         };
         write!(
             f,
-            "2;{};{prompt_tokens};{output_tokens};{vocabulary}",
+            "2;{};{prompt_tokens};{counted_tokens};{output_tokens};{vocabulary}",
             self.reservation
         )?;
         for (unit, cost) in &self.charges {
@@ -68,6 +69,7 @@ impl FromStr for Handle {
         let reservation = next()?.parse().map_err(|_| InvalidHandle)?;
         let estimate = Estimate {
             prompt_tokens: number(next()?)?,
+            counted_tokens: number(next()?)?,
             output_tokens: number(next()?)?,
             vocabulary: match next()? {
                 "c" => Vocabulary::Cl100k,
@@ -114,6 +116,7 @@ mod tests {
             },
             estimate: Estimate {
                 prompt_tokens: 300,
+                counted_tokens: 240,
                 output_tokens: u64::MAX,
                 vocabulary: Vocabulary::Cl100k,
             },
@@ -122,7 +125,7 @@ mod tests {
         let text = handle.to_string();
         assert_eq!(
             text,
-            "2;00000000000000010000000000000002:33333333333333333333333333333333,44444444444444444444444444444444;300;18446744073709551615;c;r1;t812"
+            "2;00000000000000010000000000000002:33333333333333333333333333333333,44444444444444444444444444444444;300;240;18446744073709551615;c;r1;t812"
         );
         assert_eq!(text.parse(), Ok(handle));
         for cut in 0..text.find(";r1").unwrap() {

@@ -5,9 +5,9 @@
 //! In the order in which a request meets them:
 //!
 //! - [`config`]: the settings, typed and checked when they are loaded.
-//! - [`request`]: what the body says, in one bounded pass; [`rewrite`]: the body, asking a stream for its usage.
+//! - [`api`]: whose API it is; [`request`]: what the body says, in one bounded pass; [`rewrite`]: the body, asking a stream for its usage.
 //! - [`identity`]: who is calling, and whose counters that makes.
-//! - [`estimate`]: what the request will probably cost.
+//! - [`estimate`]: what the request will probably cost, by what was [`learned`] from those before.
 //! - [`Policy::decide`]: all limits at once; [`answer`]: what the client is told.
 //! - [`handle`]: what is remembered until the answer is through.
 //! - [`usage`]: what the request really cost; [`Policy::settle`]: closing the books with it.
@@ -19,10 +19,12 @@
 //!    (test: `a_body_that_cannot_be_read_is_priced_and_never_an_error`).
 
 pub mod answer;
+pub mod api;
 pub mod config;
 pub mod estimate;
 pub mod handle;
 pub mod identity;
+pub mod learned;
 pub mod outcomes;
 pub mod request;
 pub mod rewrite;
@@ -37,6 +39,7 @@ use self::config::{ConfigError, LimitSettings, Settings, StreamUsage, Unit};
 use self::estimate::Estimate;
 use self::handle::Handle;
 use self::identity::{Caller, Needs};
+use self::learned::Forecast;
 use self::request::Request;
 use self::usage::{Observed, Spent};
 
@@ -128,7 +131,7 @@ impl Policy {
             }
             Body::Whole(bytes) => bytes,
         };
-        let Some(request) = Request::read(bytes) else {
+        let Some(request) = Request::read(None, bytes) else {
             return Pricing {
                 estimate: Estimate::of_bytes(bytes.len() as u64),
                 ..Pricing::default()
@@ -136,7 +139,7 @@ impl Policy {
         };
         let asks = self.counts_tokens() && self.settings.stream_usage != StreamUsage::Off;
         Pricing {
-            estimate: Estimate::of_request(&request, bytes.len()),
+            estimate: Estimate::of_request(&request, bytes.len(), Forecast::default()),
             rewritten: (asks && request.lacks_stream_usage())
                 .then(|| rewrite::with_stream_usage(bytes))
                 .flatten(),
@@ -210,7 +213,7 @@ impl Policy {
 fn cost(limit: &LimitSettings, estimate: &Estimate) -> u64 {
     match limit.unit {
         Unit::Requests => 1,
-        Unit::TotalTokens => estimate.reserve_of(limit.limit.limit.units()),
+        Unit::TotalTokens => estimate.reserve_total(limit.limit.limit.units()),
     }
 }
 

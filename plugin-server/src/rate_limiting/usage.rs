@@ -211,6 +211,7 @@ mod tests {
     const VLLM_STREAM: &str = include_str!("../../tests/fixtures/usage/vllm-continuous.sse");
 
     const ESTIMATE: Estimate = Estimate {
+        counted_tokens: 0,
         prompt_tokens: 19,
         output_tokens: 100,
         vocabulary: Vocabulary::O200k,

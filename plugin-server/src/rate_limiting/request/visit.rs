@@ -1,56 +1,122 @@
-//! The one pass over a body: serde visitors that collect, each for one kind of value.
+//! The one pass over a body: its members, each read by its kind.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::{Prompt, Request, Shape};
+use super::Request;
+use super::caps::{Cap, Section, TOP};
+use super::collect::Collect;
+use super::scalar::{ReadMembers, ReadScalar, Scalar};
+use crate::rate_limiting::api::{Address, Api};
 
-/// Tokens that OpenAI adds for each message of a chat, its role included.
-const TOKENS_PER_MESSAGE: u64 = 4;
-/// Tokens that OpenAI adds for a participant's name.
-const TOKENS_PER_NAME: u64 = 1;
 /// Tokens that open the answer to a chat.
 const TOKENS_PER_CHAT: u64 = 3;
-/// The price of an image: what OpenAI's tile models charge for one of 1024 × 1024 in high detail.
-const TOKENS_PER_IMAGE: u64 = 765;
-/// Base64 bytes of audio or of a file to a token: a rule of thumb that settling corrects.
-const MEDIA_BYTES_PER_TOKEN: u64 = 64;
 
-pub(super) fn read(body: &[u8]) -> Option<Request> {
+pub(super) fn read(path: Option<&str>, body: &[u8]) -> Option<Request> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let mut body = Body::default();
     json.deserialize_map(&mut body).ok()?;
     json.end().ok()?;
-    Some(body.finish())
+    Some(body.finish(path.and_then(Address::of)))
 }
 
 #[derive(Default)]
 struct Body {
     request: Request,
-    chat_or_completion: bool,
+    stream: Option<bool>,
+    signs: Signs,
+}
+
+/// What tells one API's bodies from another's.
+#[derive(Default)]
+struct Signs {
+    messages: bool,
+    prompt: bool,
     input: bool,
+    contents: bool,
+    gemini_embedding: bool,
+    anthropic: bool,
+    bedrock_converse: bool,
+    bedrock_invoke: bool,
+    cohere: bool,
+    ollama: bool,
     embedding_option: bool,
     generation_option: bool,
 }
 
+impl Signs {
+    fn api(&self, embeds: bool) -> Api {
+        if self.contents || self.gemini_embedding {
+            Api::Gemini
+        } else if self.bedrock_converse {
+            Api::BedrockConverse
+        } else if self.bedrock_invoke {
+            Api::BedrockInvoke
+        } else if self.ollama {
+            Api::Ollama
+        } else if self.messages && self.anthropic {
+            Api::Anthropic
+        } else if self.cohere {
+            Api::Cohere
+        } else if self.messages {
+            Api::OpenAiChat
+        } else if self.prompt {
+            Api::OpenAiCompletions
+        } else if self.input && embeds {
+            Api::OpenAiEmbeddings
+        } else if self.input {
+            Api::OpenAiResponses
+        } else {
+            Api::Unknown
+        }
+    }
+
+    /// Whether there is nothing but what could be an embedding's input.
+    fn only_input(&self) -> bool {
+        self.input && !self.messages && !self.prompt && !self.contents
+    }
+}
+
 impl Body {
-    fn finish(self) -> Request {
-        let mut request = self.request;
-        let embeds = request
+    fn finish(self, address: Option<Address>) -> Request {
+        let Self {
+            mut request,
+            stream,
+            signs,
+        } = self;
+        if let Some(model) = address.as_ref().and_then(|address| address.model.clone()) {
+            request.model = Some(model);
+        }
+        let model_embeds = request
             .model
             .as_ref()
             .is_some_and(|model| model.to_ascii_lowercase().contains("embed"));
-        request.shape = if self.chat_or_completion {
-            Shape::Generation
-        } else if !self.input {
-            Shape::Unknown
-        } else if !self.generation_option && (embeds || self.embedding_option) {
-            Shape::Embedding
-        } else {
-            Shape::Generation
+        let embeds = signs.only_input()
+            && !signs.generation_option
+            && (model_embeds || signs.embedding_option);
+        request.api = address
+            .as_ref()
+            .map_or_else(|| signs.api(embeds), |address| address.api);
+        let only_embeds = match request.api {
+            Api::OpenAiEmbeddings => true,
+            Api::Gemini => signs.gemini_embedding && !signs.contents,
+            Api::BedrockInvoke | Api::Cohere | Api::Ollama => embeds,
+            _ => false,
         };
+        request.generates =
+            !only_embeds && address.as_ref().is_none_or(|address| address.generates);
+        request.stream = address
+            .and_then(|address| address.stream)
+            .or(stream)
+            .unwrap_or(request.api == Api::Ollama);
+        request.legible = signs.messages
+            || signs.prompt
+            || signs.input
+            || signs.contents
+            || signs.gemini_embedding;
         request.choices = request.choices.max(1);
         request
     }
@@ -64,8 +130,13 @@ impl<'de> Visitor<'de> for &mut Body {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let request = &mut self.request;
+        let mut options = false;
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            let Body {
+                request,
+                stream,
+                signs,
+            } = &mut *self;
             match &*key {
                 "model" => {
                     if let Scalar::Text(model) = map.next_value_seed(ReadScalar)? {
@@ -73,310 +144,105 @@ impl<'de> Visitor<'de> for &mut Body {
                     }
                 }
                 "messages" => {
-                    self.chat_or_completion = true;
+                    signs.messages = true;
                     request.prompt.add_tokens(TOKENS_PER_CHAT);
-                    map.next_value_seed(Collect::messages(&mut request.prompt))?;
+                    map.next_value_seed(Collect::turns(&mut request.prompt))?;
+                }
+                "contents" => {
+                    signs.contents = true;
+                    map.next_value_seed(Collect::turns(&mut request.prompt))?;
+                }
+                "content" | "requests" => {
+                    signs.gemini_embedding = true;
+                    map.next_value_seed(Collect::turns(&mut request.prompt))?;
                 }
                 "prompt" => {
-                    self.chat_or_completion = true;
-                    map.next_value_seed(Collect::input(&mut request.prompt))?;
+                    signs.prompt = true;
+                    map.next_value_seed(Collect::turns(&mut request.prompt))?;
                 }
-                "input" => {
-                    self.input = true;
-                    map.next_value_seed(Collect::input(&mut request.prompt))?;
+                "input" | "inputText" | "texts" => {
+                    signs.input = true;
+                    signs.bedrock_invoke |= key == "inputText";
+                    signs.cohere |= key == "texts";
+                    map.next_value_seed(Collect::turns(&mut request.prompt))?;
                 }
-                "instructions" | "system" | "suffix" | "tools" | "functions"
-                | "response_format" | "text" => {
+                "system" | "systemInstruction" | "system_instruction" => {
+                    signs.anthropic |= key == "system";
+                    map.next_value_seed(Collect::content(&mut request.prompt))?;
+                }
+                "instructions" | "suffix" | "tools" | "functions" | "response_format" | "text"
+                | "toolConfig" | "documents" => {
+                    signs.bedrock_converse |= key == "toolConfig";
                     map.next_value_seed(Collect::text(&mut request.prompt))?;
                 }
-                "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
-                    self.generation_option |= key == "max_output_tokens";
-                    let cap = map.next_value_seed(ReadScalar)?.count();
-                    request.output_cap = request.output_cap.max(cap);
-                }
-                "n" | "best_of" => {
-                    let choices = map.next_value_seed(ReadScalar)?.count();
-                    request.choices = request.choices.max(choices.unwrap_or(0));
-                }
+                "images" => map.next_value_seed(Collect::images(&mut request.prompt))?,
                 "stream" => {
-                    self.generation_option = true;
-                    request.stream |= map.next_value_seed(ReadScalar)? == Scalar::Bool(true);
+                    signs.generation_option = true;
+                    if let Scalar::Bool(streams) = map.next_value_seed(ReadScalar)? {
+                        *stream = Some(streams | stream.unwrap_or(false));
+                    }
                 }
                 "stream_options" => {
-                    request.include_usage |= map.next_value_seed(ReadIncludeUsage)?;
+                    let mut includes = false;
+                    map.next_value_seed(ReadMembers(|name: &str, value: &Scalar| {
+                        includes |= name == "include_usage" && *value == Scalar::Bool(true);
+                    }))?;
+                    // Which of two counts is for the provider to say: usage is certain only if all ask for it.
+                    request.include_usage = includes && (request.include_usage || !options);
+                    options = true;
                 }
-                "dimensions" | "encoding_format" => {
-                    self.embedding_option = true;
-                    map.next_value::<IgnoredAny>()?;
+                "anthropic_version" => {
+                    signs.anthropic = true;
+                    let version = map.next_value_seed(ReadScalar)?;
+                    signs.bedrock_invoke |=
+                        matches!(version, Scalar::Text(version) if version.starts_with("bedrock"));
                 }
-                _ => drop(map.next_value::<IgnoredAny>()?),
+                name if TOP.is_cap(name) || TOP.is_choices(name) => {
+                    signs.generation_option |= name == "max_output_tokens";
+                    signs.bedrock_invoke |= name == "max_gen_len";
+                    let value = map.next_value_seed(ReadScalar)?;
+                    note(request, &TOP, name, &value);
+                }
+                name => {
+                    signs.note(name);
+                    if let Some(section) = Section::named(name) {
+                        map.next_value_seed(ReadMembers(|name: &str, value: &Scalar| {
+                            note(request, section, name, value);
+                        }))?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
             }
         }
         Ok(())
     }
 }
 
-/// A value that is expected to be no table; one that is, is skipped.
-#[derive(Debug, PartialEq)]
-enum Scalar {
-    Bool(bool),
-    Count(u64),
-    Text(String),
-    Other,
-}
-
-impl Scalar {
-    /// A whole number, also in the spellings that lenient servers accept.
-    fn count(&self) -> Option<u64> {
-        match self {
-            Self::Count(count) => Some(*count),
-            Self::Text(text) => text.trim().parse().ok(),
-            Self::Bool(_) | Self::Other => None,
+impl Signs {
+    /// Notes a member that says something by being there.
+    fn note(&mut self, name: &str) {
+        match name {
+            "stop_sequences" | "thinking" => self.anthropic = true,
+            "inferenceConfig" | "additionalModelRequestFields" => self.bedrock_converse = true,
+            "textGenerationConfig" => self.bedrock_invoke = true,
+            "options" | "keep_alive" => self.ollama = true,
+            "safety_mode" | "citation_options" => self.cohere = true,
+            "dimensions" | "encoding_format" | "input_type" => self.embedding_option = true,
+            _ => {}
         }
     }
 }
 
-struct ReadScalar;
-
-impl<'de> DeserializeSeed<'de> for ReadScalar {
-    type Value = Scalar;
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Scalar, D::Error> {
-        value.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadScalar {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Count(value))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Scalar, E> {
-        if value < 0.0 {
-            return Ok(Scalar::Other);
+/// Notes a cap or a number of choices.
+fn note(request: &mut Request, section: &Section, name: &str, value: &Scalar) {
+    if section.is_cap(name) {
+        match Cap::from(value) {
+            Cap::Tokens(tokens) => request.output_cap = request.output_cap.max(Some(tokens)),
+            Cap::Unlimited => request.unlimited = true,
+            Cap::Absent => {}
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the cast saturates, which is what an absurd cap deserves"
-        )]
-        let count = value.ceil() as u64;
-        Ok(Scalar::Count(count))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(value.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Scalar, A::Error> {
-        IgnoredAny.visit_seq(seq)?;
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Scalar, A::Error> {
-        IgnoredAny.visit_map(map)?;
-        Ok(Scalar::Other)
-    }
-}
-
-/// Whether `stream_options` is a map whose `include_usage` is true.
-struct ReadIncludeUsage;
-
-impl<'de> DeserializeSeed<'de> for ReadIncludeUsage {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<bool, D::Error> {
-        value.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ReadIncludeUsage {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map or null")
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let mut include = false;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            if key == "include_usage" {
-                include = map.next_value_seed(ReadScalar)? == Scalar::Bool(true);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(include)
-    }
-}
-
-/// How the tables on the way to a text are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// All text counts, keys too: tools, schemas.
-    Text,
-    /// A list of messages, or one.
-    Messages,
-    /// A text, a list of texts, tokens or lists of tokens, or messages.
-    Input,
-    /// A text or a list of parts: the content of a message.
-    Content,
-    /// Encoded media: a token for so many bytes.
-    Media,
-}
-
-/// Collects the text of any value into a prompt.
-struct Collect<'p> {
-    prompt: &'p mut Prompt,
-    kind: Kind,
-}
-
-impl<'p> Collect<'p> {
-    fn text(prompt: &'p mut Prompt) -> Self {
-        Self {
-            prompt,
-            kind: Kind::Text,
-        }
-    }
-
-    fn messages(prompt: &'p mut Prompt) -> Self {
-        Self {
-            prompt,
-            kind: Kind::Messages,
-        }
-    }
-
-    fn input(prompt: &'p mut Prompt) -> Self {
-        Self {
-            prompt,
-            kind: Kind::Input,
-        }
-    }
-
-    fn again(&mut self, kind: Kind) -> Collect<'_> {
-        Collect {
-            prompt: self.prompt,
-            kind,
-        }
-    }
-
-    fn number(&mut self) {
-        // A number among texts is a token or so; a number in an input is exactly one.
-        self.prompt.add_tokens(1);
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Collect<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
-        value.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Collect<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(mut self, _: bool) -> Result<(), E> {
-        self.number();
-        Ok(())
-    }
-
-    fn visit_u64<E>(mut self, _: u64) -> Result<(), E> {
-        self.number();
-        Ok(())
-    }
-
-    fn visit_i64<E>(mut self, _: i64) -> Result<(), E> {
-        self.number();
-        Ok(())
-    }
-
-    fn visit_f64<E>(mut self, _: f64) -> Result<(), E> {
-        self.number();
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        if self.kind == Kind::Media {
-            self.prompt
-                .add_tokens((text.len() as u64).div_ceil(MEDIA_BYTES_PER_TOKEN));
-        } else {
-            self.prompt.push(text);
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let kind = self.kind;
-        while seq.next_element_seed(self.again(kind))?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        if matches!(self.kind, Kind::Messages | Kind::Input) {
-            self.prompt.add_tokens(TOKENS_PER_MESSAGE);
-        }
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let kind = match (self.kind, &*key) {
-                (Kind::Messages | Kind::Input, "role")
-                | (Kind::Content | Kind::Messages | Kind::Input, "type") => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                (Kind::Content, "image_url" | "input_image" | "image") => {
-                    self.prompt.add_tokens(TOKENS_PER_IMAGE);
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                (Kind::Media, _)
-                | (
-                    Kind::Content,
-                    "input_audio" | "audio" | "file" | "file_data" | "video_url" | "source",
-                ) => Kind::Media,
-                (Kind::Messages | Kind::Input, "content") => Kind::Content,
-                (Kind::Messages, "name") => {
-                    self.prompt.add_tokens(TOKENS_PER_NAME);
-                    Kind::Text
-                }
-                (Kind::Text, name) => {
-                    self.prompt.push(name);
-                    Kind::Text
-                }
-                _ => Kind::Text,
-            };
-            map.next_value_seed(self.again(kind))?;
-        }
-        Ok(())
+    } else if section.is_choices(name) {
+        request.choices = request.choices.max(value.count().unwrap_or(0));
     }
 }
