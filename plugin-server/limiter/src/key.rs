@@ -58,6 +58,17 @@ impl Key {
         self.0[0]
     }
 
+    /// The key as bytes.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let words = self.0.map(u64::to_le_bytes);
+        std::array::from_fn(|byte| words[byte / 8][byte % 8])
+    }
+
+    /// The key of these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self([word(&bytes, 0), word(&bytes, 8)])
+    }
+
     /// 64 well-mixed bits for a table.
     pub(crate) const fn table_hash(self) -> u64 {
         self.0[1]
@@ -111,7 +122,7 @@ impl Parts {
     }
 }
 
-fn word(digest: &[u8; 32], at: usize) -> u64 {
+fn word(digest: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|byte| digest[at + byte]))
 }
 

@@ -47,20 +47,23 @@
 //! A store that cannot decide says so by its error type, apart from a refusal; what then happens is the caller's policy. [`MemoryStore`]
 //! never fails.
 
+mod calendar;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod counter;
 mod decision;
 mod key;
 mod limit;
 mod memory;
 mod reservation;
-mod sliding;
 mod store;
 mod units;
 mod window;
 
+pub use calendar::{Calendar, CalendarWindow, Period, TimeZone, UnknownTimeZone};
 pub use clock::{Clock, SystemClock};
+pub use counter::{CounterRecord, InvalidRecord};
 pub use decision::{
     Balance, Charge, Correction, Decision, Denial, Grant, Meter, PerCharge, Settlement,
 };
@@ -72,4 +75,4 @@ pub use reservation::{
 };
 pub use store::Store;
 pub use units::{Cost, Timestamp};
-pub use window::{InvalidWindow, SlidingWindow, Window};
+pub use window::{FixedWindow, InvalidWindow, Rate, SlidingWindow, TokenBucket, Window};

@@ -187,8 +187,9 @@ fn costs_that_do_not_fit_saturate() {
         memory.reserve(&limit, key, 0, LEASE),
         Decision::Granted(_)
     ));
-    let Decision::Granted(grant) = memory.reserve(&limit, key, u64::MAX, LEASE) else {
-        panic!("a limit of the largest number admits everything");
+    let Decision::Denied(denial) = memory.reserve(&limit, key, u64::MAX, LEASE) else {
+        panic!("the largest limit is spent too");
     };
-    assert_eq!(grant.balances[0].remaining, Cost::ZERO);
+    assert_eq!(denial.balances[0].used, Cost::MAX);
+    assert_eq!(denial.balances[0].remaining, Cost::ZERO);
 }

@@ -7,19 +7,20 @@
 //! # Model
 //!
 //! A key belongs to one of 64 shards, each behind its own lock. A decision locks the shards of all its keys, in ascending
-//! order, so that decisions never wait for each other in a circle and none sees half of another. An open reservation is
+//! order, so that decisions never wait for each other in a circle and none sees half of another; the counters of one identity share a
+//! shard, so most decisions take one lock. An open reservation is
 //! kept in the shard of its first key.
 //!
 //! # Memory
 //!
-//! 176 bytes a counter and 5 to 10 for its place in the index; about 230 for an open reservation of up to four charges.
+//! 176 bytes a counter and 5 to 10 for its place in the index; about 330 for an open reservation of up to four charges.
 //! Whoever makes a new counter or reservation looks at two old ones and drops them if their time has passed, so that nothing needs to run
 //! in the background and no request pays for a sweep (tests: `idle_counters_are_collected`, `expired_reservations_are_collected`).
 //!
 //! # Failure
 //!
 //! None: every call is ready at once, and cannot fail. A clock that steps back stops the store's time until it has caught up. What the process
-//! counted ends with it.
+//! counted ends with it, unless somebody keeps its [`snapshot`](MemoryStore::snapshot) and [`changes`](MemoryStore::changes).
 
 mod shard;
 mod slab;
@@ -30,15 +31,15 @@ use std::future::{Future, ready};
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use crate::sliding::SlidingCounter;
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Held, Shard, Ticket};
 use smallvec::SmallVec;
 
+use crate::counter::{Counter, Terms};
 use crate::{
-    Balance, Charge, Clock, Correction, Cost, Decision, Denial, Grant, Limit, Meter,
-    OpenReservation, PerCharge, Reservation, ReservationId, Settlement, SlidingWindow, Store,
-    SystemClock, Timestamp, Window,
+    Balance, Charge, Clock, Correction, Cost, CounterRecord, Decision, Denial, Grant, Meter,
+    OpenReservation, PerCharge, Reservation, ReservationId, Settlement, Store, SystemClock,
+    Timestamp,
 };
 
 const SHARD_BITS: u32 = 6;
@@ -89,6 +90,45 @@ impl<C: Clock> MemoryStore<C> {
         }
     }
 
+    /// Remembers from now on which counters change, for [`changes`](Self::changes). Costs nothing until called; afterwards a look-up for
+    /// each change, and 5 to 10 bytes for each counter that changed.
+    pub fn track_changes(&self) {
+        for shard in &self.shards {
+            shard.lock().track_changes();
+        }
+    }
+
+    /// The counters that changed since the last call, or since [`track_changes`](Self::track_changes): as they stand, each once.
+    ///
+    /// Together with a [`snapshot`](Self::snapshot) that was taken after tracking began they are the store's state, whatever their order
+    /// among each other. Shards are locked one after another and for no longer than copying takes. What is not
+    /// iterated over is kept for the next call.
+    pub fn changes(&self) -> impl Iterator<Item = CounterRecord> {
+        self.shards.iter().flat_map(|shard| shard.lock().changes())
+    }
+
+    /// Every counter that holds anything, one shard after another.
+    pub fn snapshot(&self) -> impl Iterator<Item = CounterRecord> {
+        self.shards.iter().flat_map(|shard| {
+            let mut shard = shard.lock();
+            let now = shard.present(self.clock.now());
+            shard.snapshot(now)
+        })
+    }
+
+    /// Takes counters over, before the first request; the last record of a key counts. What they held has passed
+    /// in the meantime as if the store had gone on, by the clock, which must have the same origin as when the records were made.
+    ///
+    /// Reservations are not restored: their charges stand.
+    pub fn restore(&self, records: impl IntoIterator<Item = CounterRecord>) {
+        for mut record in records {
+            let mut shard = self.shards[record.key.shard(SHARD_BITS)].lock();
+            let now = shard.present(self.clock.now());
+            record.counter.not_after(now);
+            shard.restore(record);
+        }
+    }
+
     /// Counts what the store holds, one shard after another.
     pub fn population(&self) -> Population {
         self.shards
@@ -111,7 +151,16 @@ impl<C: Clock> MemoryStore<C> {
         }
         let mut shards = Locked::all(&self.shards, charges);
         let now = shards.present(self.clock.now());
-        if let Some((index, passes_at)) = shards.refusal(charges, now) {
+        let terms: PerCharge<Terms> = charges
+            .iter()
+            .map(|charge| Terms::of(charge.limit))
+            .collect();
+        let waits: PerCharge<Option<Timestamp>> = charges
+            .iter()
+            .zip(&terms)
+            .map(|(charge, terms)| shards.lacks_room(charge, terms, now))
+            .collect();
+        if let Some((index, passes_at)) = binding(charges, &waits) {
             return Decision::Denied(Denial {
                 index,
                 retry_after: passes_at.since(now).max(Duration::from_millis(1)),
@@ -122,11 +171,9 @@ impl<C: Clock> MemoryStore<C> {
             });
         }
         let mut balances = PerCharge::new();
-        let mut exceeded = PerCharge::new();
         let mut held = PerCharge::new();
-        for charge in charges {
-            exceeded.push(!charge.enforced && shards.lacks_room(charge, now).is_some());
-            let (charged, balance) = shards.charge(charge, now);
+        for (charge, terms) in charges.iter().zip(terms) {
+            let (charged, balance) = shards.charge(charge, terms, now);
             held.push(charged);
             balances.push(balance);
         }
@@ -140,7 +187,8 @@ impl<C: Clock> MemoryStore<C> {
                 keys: charges.iter().map(|charge| charge.key).collect(),
             },
             balances,
-            exceeded,
+            // Whatever lacks room here is not enforced.
+            exceeded: waits.iter().map(Option::is_some).collect(),
         })
     }
 
@@ -164,12 +212,14 @@ impl<C: Clock> MemoryStore<C> {
             let now = shard.present(now);
             if actual < held.cost {
                 if let Some(counter) = shard.find(held.key, now) {
-                    counter.refund(held.slot, held.cost.saturating_sub(actual));
+                    counter.refund(held.mark, held.cost.saturating_sub(actual));
+                    shard.note(held.key);
                 }
             } else if actual > held.cost {
                 shard
-                    .find_or_insert(held.key, held.window, now)
+                    .find_or_insert(held.key, &held.terms, now)
                     .charge(actual.saturating_sub(held.cost));
+                shard.note(held.key);
             }
         }
         Settlement::Settled
@@ -190,25 +240,25 @@ impl<C: Clock> MemoryStore<C> {
         let mut shard = self.shards[meter.key.shard(SHARD_BITS)].lock();
         let now = shard.present(self.clock.now());
         let room = meter.limit.capacity();
+        let counter = match correction {
+            Correction::Add(_) => {
+                Some(shard.find_or_insert(meter.key, &Terms::of(meter.limit), now))
+            }
+            Correction::Reset | Correction::Remove(_) => shard.find(meter.key, now),
+        };
+        let Some(counter) = counter else {
+            return Balance::untouched(room);
+        };
         match correction {
-            Correction::Reset => {
-                shard.remove(meter.key);
-                Balance::untouched(room)
-            }
+            Correction::Reset => counter.reset(),
             Correction::Add(cost) => {
-                let counter = shard.find_or_insert(meter.key, window(meter.limit), now);
                 counter.charge(cost);
-                Balance::of(counter, room, now)
             }
-            Correction::Remove(cost) => {
-                shard
-                    .find(meter.key, now)
-                    .map_or(Balance::untouched(room), |counter| {
-                        counter.forgive(cost);
-                        Balance::of(counter, room, now)
-                    })
-            }
+            Correction::Remove(cost) => counter.forgive(cost),
         }
+        let balance = Balance::of(counter, room, now);
+        shard.note(meter.key);
+        balance
     }
 
     fn list(&self, most: usize) -> Vec<OpenReservation> {
@@ -337,46 +387,36 @@ impl<'a> Locked<'a> {
             .fold(now, |latest, (_, shard)| shard.present(latest).max(latest))
     }
 
-    /// The charge that passes last among those that do not pass now, and when it does.
-    fn refusal(&mut self, charges: &[Charge<'_>], now: Timestamp) -> Option<(usize, Timestamp)> {
-        let mut last: Option<(usize, Timestamp)> = None;
-        for (index, charge) in charges.iter().enumerate() {
-            if !charge.enforced {
-                continue;
-            }
-            let Some(passes_at) = self.lacks_room(charge, now) else {
-                continue;
-            };
-            if last.is_none_or(|(_, latest)| passes_at > latest) {
-                last = Some((index, passes_at));
-            }
-        }
-        last
-    }
-
     /// When a charge that does not fit now will.
-    fn lacks_room(&mut self, charge: &Charge<'_>, now: Timestamp) -> Option<Timestamp> {
+    fn lacks_room(
+        &mut self,
+        charge: &Charge<'_>,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let room = charge.room();
-        let Some(counter) = self.of(charge.key.shard(SHARD_BITS)).find(charge.key, now) else {
-            return (charge.cost > room).then_some(now);
-        };
-        let wanted = counter.total().saturating_add(charge.cost);
-        (wanted > room).then(|| counter.frees(wanted.saturating_sub(room)))
+        match self.of(charge.key.shard(SHARD_BITS)).find(charge.key, now) {
+            Some(counter) => {
+                counter.follow(terms, now);
+                counter.lacks_room(charge.cost, room)
+            }
+            None => (charge.cost > room).then_some(now),
+        }
     }
 
-    fn charge(&mut self, charge: &Charge<'_>, now: Timestamp) -> (Held, Balance) {
-        let window = window(charge.limit);
-        let counter = self
-            .of(charge.key.shard(SHARD_BITS))
-            .find_or_insert(charge.key, window, now);
-        let slot = counter.charge(charge.cost);
+    fn charge(&mut self, charge: &Charge<'_>, terms: Terms, now: Timestamp) -> (Held, Balance) {
+        let shard = self.of(charge.key.shard(SHARD_BITS));
+        let counter = shard.find_or_insert(charge.key, &terms, now);
+        let mark = counter.charge(charge.cost);
+        let balance = Balance::of(counter, charge.room(), now);
+        shard.note(charge.key);
         let held = Held {
             key: charge.key,
-            window,
-            slot,
             cost: charge.cost,
+            terms,
+            mark,
         };
-        (held, Balance::of(counter, charge.room(), now))
+        (held, balance)
     }
 
     fn balance(&mut self, charge: &Charge<'_>, now: Timestamp) -> Balance {
@@ -388,16 +428,25 @@ impl<'a> Locked<'a> {
     }
 }
 
-const fn window(limit: &Limit) -> SlidingWindow {
-    let Window::Sliding(window) = limit.window;
-    window
+/// The enforced charge that passes last among those that do not pass now, and when it does.
+fn binding(charges: &[Charge<'_>], waits: &[Option<Timestamp>]) -> Option<(usize, Timestamp)> {
+    let mut last: Option<(usize, Timestamp)> = None;
+    for (index, (charge, wait)) in charges.iter().zip(waits).enumerate() {
+        if let Some(passes_at) = *wait
+            && charge.enforced
+            && last.is_none_or(|(_, latest)| passes_at > latest)
+        {
+            last = Some((index, passes_at));
+        }
+    }
+    last
 }
 
 impl Balance {
-    fn of(counter: &SlidingCounter, room: Cost, now: Timestamp) -> Self {
+    fn of(counter: &Counter, room: Cost, now: Timestamp) -> Self {
         Self {
-            used: counter.total(),
-            remaining: room.saturating_sub(counter.total()),
+            used: counter.used(),
+            remaining: room.saturating_sub(counter.used()),
             reset_after: counter.clears().since(now),
         }
     }

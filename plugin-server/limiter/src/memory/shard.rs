@@ -1,10 +1,10 @@
 //! A part of the store behind one lock: some counters, and the reservations that began with one of them.
 
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 
 use super::slab::Slab;
-use crate::sliding::{SlidingCounter, Slot};
-use crate::{Cost, Key, PerCharge, SlidingWindow, Timestamp};
+use crate::counter::{Counter, Mark, Terms};
+use crate::{Cost, CounterRecord, Key, PerCharge, Timestamp};
 
 /// Old entries looked at whenever a new one is made. Two are enough for the dead never to outnumber the living by much.
 const EXAMINED_PER_INSERT: usize = 2;
@@ -12,10 +12,12 @@ const EXAMINED_PER_INSERT: usize = 2;
 #[derive(Debug)]
 pub(super) struct Shard {
     index: HashTable<u32>,
-    counters: Slab<(Key, SlidingCounter)>,
+    counters: Slab<(Key, Counter)>,
     reservations: Slab<Reservation>,
     issued: u32,
     latest: Timestamp,
+    /// The positions of counters that changed since somebody last asked; none if nobody does.
+    changed: Option<HashSet<u32>>,
 }
 
 /// What an open reservation holds.
@@ -26,13 +28,13 @@ pub(super) struct Reservation {
     pub(super) charges: PerCharge<Held>,
 }
 
-/// A charge, with the slot of the window that it was charged in.
-#[derive(Clone, Copy, Debug)]
+/// A charge, with what its settlement needs to know.
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) key: Key,
-    pub(super) window: SlidingWindow,
-    pub(super) slot: Slot,
     pub(super) cost: Cost,
+    pub(super) terms: Terms,
+    pub(super) mark: Mark,
 }
 
 /// An open reservation's place in its shard, and which of the reservations that had that place it is.
@@ -50,6 +52,7 @@ impl Shard {
             reservations: Slab::new(),
             issued: 0,
             latest: Timestamp::from_millis(0),
+            changed: None,
         }
     }
 
@@ -68,40 +71,99 @@ impl Shard {
     }
 
     /// The counter of `key`, brought to the present, if there is one.
-    pub(super) fn find(&mut self, key: Key, now: Timestamp) -> Option<&mut SlidingCounter> {
-        let counters = &self.counters;
-        let position = *self.index.find(key.table_hash(), |&position| {
-            counters
-                .get(position)
-                .is_some_and(|(other, _)| *other == key)
-        })?;
+    pub(super) fn find(&mut self, key: Key, now: Timestamp) -> Option<&mut Counter> {
+        let position = self.position(key)?;
         let (_, counter) = self.counters.get_mut(position)?;
         counter.advance(now);
         Some(counter)
     }
 
-    /// The counter of `key`, brought to the present; a new one if there is none.
+    /// The counter of `key`, brought to the present and to `terms`; a new one if there is none.
     pub(super) fn find_or_insert(
         &mut self,
         key: Key,
-        window: SlidingWindow,
+        terms: &Terms,
         now: Timestamp,
-    ) -> &mut SlidingCounter {
-        if self.find(key, now).is_none() {
+    ) -> &mut Counter {
+        let position = self.position(key).unwrap_or_else(|| {
             self.collect_counters(now);
-            let position = self
-                .counters
-                .insert((key, SlidingCounter::new(window, now)));
-            let counters = &self.counters;
-            self.index
-                .insert_unique(key.table_hash(), position, |&position| {
-                    counters
-                        .get(position)
-                        .map_or(0, |(key, _)| key.table_hash())
-                });
+            self.insert(key, Counter::new(terms, now))
+        });
+        let (_, counter) = self
+            .counters
+            .get_mut(position)
+            .expect("the counter was found or has just been inserted");
+        counter.follow(terms, now);
+        counter
+    }
+
+    /// Puts a counter where the key has none, or in place of the one that it has.
+    pub(super) fn restore(&mut self, CounterRecord { key, counter }: CounterRecord) {
+        if let Some(place) = self
+            .position(key)
+            .and_then(|position| self.counters.get_mut(position))
+        {
+            place.1 = counter;
+        } else {
+            self.insert(key, counter);
         }
-        self.find(key, now)
-            .expect("the counter was found or has just been inserted")
+    }
+
+    fn position(&self, key: Key) -> Option<u32> {
+        let same = |&position: &u32| {
+            self.counters
+                .get(position)
+                .is_some_and(|(other, _)| *other == key)
+        };
+        self.index.find(key.table_hash(), same).copied()
+    }
+
+    fn insert(&mut self, key: Key, counter: Counter) -> u32 {
+        let position = self.counters.insert((key, counter));
+        let counters = &self.counters;
+        self.index
+            .insert_unique(key.table_hash(), position, |&position| {
+                counters
+                    .get(position)
+                    .map_or(0, |(key, _)| key.table_hash())
+            });
+        position
+    }
+
+    /// Remembers from now on which counters change.
+    pub(super) fn track_changes(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// Says that a counter has changed.
+    pub(super) fn note(&mut self, key: Key) {
+        if self.changed.is_some() {
+            let position = self.position(key);
+            if let Some((changed, position)) = self.changed.as_mut().zip(position) {
+                changed.insert(position);
+            }
+        }
+    }
+
+    /// The counters that changed since the last call.
+    pub(super) fn changes(&mut self) -> Vec<CounterRecord> {
+        let changed = self.changed.as_mut().map(std::mem::take);
+        changed
+            .into_iter()
+            .flatten()
+            .filter_map(|position| self.counters.get(position))
+            .map(record)
+            .collect()
+    }
+
+    /// The counters that hold anything.
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<CounterRecord> {
+        self.counters
+            .iter()
+            .map(|(_, entry)| entry)
+            .filter(|(_, counter)| !counter.is_idle(now))
+            .map(record)
+            .collect()
     }
 
     /// Opens a reservation that can be settled until `expires`.
@@ -131,19 +193,6 @@ impl Shard {
                 let serial = reservation.serial;
                 (Ticket { position, serial }, reservation)
             })
-    }
-
-    /// Forgets a counter.
-    pub(super) fn remove(&mut self, key: Key) {
-        let counters = &self.counters;
-        if let Ok(entry) = self.index.find_entry(key.table_hash(), |&position| {
-            counters
-                .get(position)
-                .is_some_and(|(other, _)| *other == key)
-        }) {
-            let (position, _) = entry.remove();
-            self.counters.remove(position);
-        }
     }
 
     /// Removes an open reservation: whoever gets it closes its books, and nobody gets it again.
@@ -190,5 +239,12 @@ impl Shard {
                 self.reservations.remove(position);
             }
         }
+    }
+}
+
+fn record((key, counter): &(Key, Counter)) -> CounterRecord {
+    CounterRecord {
+        key: *key,
+        counter: counter.clone(),
     }
 }

@@ -12,6 +12,7 @@
 //! admit c       ⇔ total(t) + c ≤ limit; then slot ⌊t / g⌋ += c
 //! refund r to s   slot s −= r if s is live, else nothing (it no longer counts)
 //! debt d          slot ⌊t / g⌋ += d, even above the limit
+//! forgive n       the latest live slots −= n in all, each down to 0
 //! passes at     = (j + 31) · g, where j is the oldest slot such that the charges of the live slots up to j
 //!                 reach total(t) + c − limit
 //! ```
@@ -31,7 +32,7 @@
 //! 2. `total` is the sum of the slots (test: `the_total_is_the_sum_of_what_is_live`).
 //! 3. The request passes at the promised moment and not a millisecond earlier (test: `the_promised_moment_is_exact`).
 
-use crate::{Cost, SlidingWindow, Timestamp};
+use crate::{Cost, Timestamp};
 
 /// Slots that make up a whole window. One more is live, since the oldest is only partly inside.
 pub(crate) const SLOTS_PER_WINDOW: u64 = 30;
@@ -43,17 +44,17 @@ const LIVE_SLOTS: usize = 31;
 pub(crate) struct Slot(u64);
 
 /// The charges of one key in one window.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SlidingCounter {
     total: u64,
     present: Slot,
-    slot_ms: u32,
+    pub(super) slot_ms: u32,
     slots: Slots,
 }
 
 /// A ring indexed by slot number modulo its length. Nearly every counter fits 32 bits a slot, which is what lets a
 /// million of them fit 200 MB; one that does not is widened once and stays so.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Slots {
     Narrow([u32; LIVE_SLOTS]),
     Wide(Box<[u64; LIVE_SLOTS]>),
@@ -61,8 +62,7 @@ enum Slots {
 
 impl SlidingCounter {
     /// An empty counter whose present is `now`.
-    pub(crate) fn new(window: SlidingWindow, now: Timestamp) -> Self {
-        let slot_ms = window.slot_ms();
+    pub(crate) fn new(slot_ms: u32, now: Timestamp) -> Self {
         Self {
             total: 0,
             present: Slot(now.as_millis() / u64::from(slot_ms)),
@@ -83,8 +83,7 @@ impl SlidingCounter {
             return;
         }
         if new - old >= LIVE_SLOTS as u64 {
-            self.slots = Slots::Narrow([0; LIVE_SLOTS]);
-            self.total = 0;
+            self.clear();
             return;
         }
         for slot in old + 1..=new {
@@ -94,24 +93,84 @@ impl SlidingCounter {
     }
 
     /// What the live slots hold.
-    pub(crate) const fn total(&self) -> Cost {
+    pub(crate) const fn used(&self) -> Cost {
         Cost::new(self.total)
+    }
+
+    /// If `cost` does not fit under `ceiling`: when it will.
+    pub(crate) fn lacks_room(&self, cost: Cost, ceiling: Cost) -> Option<Timestamp> {
+        let wanted = self.total.saturating_add(cost.units());
+        (wanted > ceiling.units()).then(|| self.frees(wanted - ceiling.units()))
     }
 
     /// Charges the present, and says which slot that is.
     pub(crate) fn charge(&mut self, cost: Cost) -> Slot {
-        self.slots.add(self.present, cost.units());
-        self.total = self.total.saturating_add(cost.units());
+        self.put(self.present, cost.units());
         self.present
     }
 
     /// Takes `cost` off the slot that was charged, if that still counts.
     pub(crate) fn refund(&mut self, slot: Slot, cost: Cost) {
-        if slot.0 > self.present.0 || slot.0 + (LIVE_SLOTS as u64) <= self.present.0 {
+        if slot.0 > self.present.0 || slot.0.saturating_add(LIVE_SLOTS as u64) <= self.present.0 {
             return;
         }
         let taken = self.slots.subtract(slot, cost.units());
         self.total = self.total.saturating_sub(taken);
+    }
+
+    /// Takes off all that counts.
+    pub(crate) fn clear(&mut self) {
+        self.slots = Slots::Narrow([0; LIVE_SLOTS]);
+        self.total = 0;
+    }
+
+    /// Takes a counter that is ahead of `now` back to `now`, each charge by as many slots.
+    pub(crate) fn not_after(&mut self, now: Timestamp) {
+        let present = now.as_millis() / u64::from(self.slot_ms);
+        let Some(ahead) = self
+            .present
+            .0
+            .checked_sub(present)
+            .filter(|&slots| slots > 0)
+        else {
+            return;
+        };
+        let mut back = Self::new(self.slot_ms, now);
+        for slot in self.live() {
+            back.put(Slot(slot.0.saturating_sub(ahead)), self.slots.get(slot));
+        }
+        *self = back;
+    }
+
+    /// The slots that hold something, by how many slots before the present they are.
+    pub(super) fn held(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.live().filter_map(|slot| {
+            let amount = self.slots.get(slot);
+            (amount > 0).then_some((self.present.0 - slot.0, amount))
+        })
+    }
+
+    /// A counter whose slot of number `present` is the present, with what its slots hold.
+    pub(super) fn restored(
+        slot_ms: u32,
+        present: u64,
+        held: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Self {
+        let mut counter = Self::new(slot_ms, Timestamp::default());
+        counter.present = Slot(present);
+        for (age, amount) in held {
+            counter.put(Slot(present.saturating_sub(age)), amount);
+        }
+        counter
+    }
+
+    pub(super) const fn present(&self) -> u64 {
+        self.present.0
+    }
+
+    fn put(&mut self, slot: Slot, amount: u64) {
+        self.slots.add(slot, amount);
+        self.total = self.total.saturating_add(amount);
     }
 
     /// Takes at most `cost` off what counts, the latest first.
@@ -128,11 +187,11 @@ impl SlidingCounter {
     }
 
     /// The first moment at which `needed` of the total no longer counts, if nothing more is charged.
-    pub(crate) fn frees(&self, needed: Cost) -> Timestamp {
+    fn frees(&self, needed: u64) -> Timestamp {
         let mut freed = 0_u64;
         for slot in self.live() {
             freed = freed.saturating_add(self.slots.get(slot));
-            if freed >= needed.units() {
+            if freed >= needed {
                 return self.expiry(slot);
             }
         }
@@ -157,7 +216,11 @@ impl SlidingCounter {
     }
 
     fn expiry(&self, slot: Slot) -> Timestamp {
-        Timestamp::from_millis((slot.0 + LIVE_SLOTS as u64).saturating_mul(u64::from(self.slot_ms)))
+        Timestamp::from_millis(
+            slot.0
+                .saturating_add(LIVE_SLOTS as u64)
+                .saturating_mul(u64::from(self.slot_ms)),
+        )
     }
 }
 
@@ -214,20 +277,16 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Window;
 
     fn at(milliseconds: u64) -> Timestamp {
         Timestamp::from_millis(milliseconds)
     }
 
-    fn counter(window_ms: u64, now: u64) -> SlidingCounter {
-        let Window::Sliding(window) = Window::sliding(Duration::from_millis(window_ms)).unwrap();
-        SlidingCounter::new(window, at(now))
+    fn counter(window_ms: u32, now: u64) -> SlidingCounter {
+        SlidingCounter::new(window_ms.div_ceil(30), at(now))
     }
 
     #[test]
@@ -237,13 +296,13 @@ mod tests {
         counter.advance(at(5_000));
         counter.charge(Cost::new(40));
         counter.advance(at(30_000));
-        assert_eq!(counter.total(), Cost::new(100));
-        assert_eq!(counter.frees(Cost::new(50)), at(62_000));
-        assert_eq!(counter.frees(Cost::new(70)), at(66_000));
+        assert_eq!(counter.used(), Cost::new(100));
+        assert_eq!(counter.frees(50), at(62_000));
+        assert_eq!(counter.frees(70), at(66_000));
         counter.advance(at(61_999));
-        assert_eq!(counter.total(), Cost::new(100));
+        assert_eq!(counter.used(), Cost::new(100));
         counter.advance(at(62_000));
-        assert_eq!(counter.total(), Cost::new(40));
+        assert_eq!(counter.used(), Cost::new(40));
     }
 
     #[test]
@@ -252,10 +311,10 @@ mod tests {
         let first = counter.charge(Cost::new(7));
         counter.advance(at(1_000));
         let huge = counter.charge(Cost::new(u64::from(u32::MAX) + 1));
-        assert_eq!(counter.total(), Cost::new(u64::from(u32::MAX) + 8));
+        assert_eq!(counter.used(), Cost::new(u64::from(u32::MAX) + 8));
         counter.refund(huge, Cost::new(u64::from(u32::MAX)));
         counter.refund(first, Cost::new(6));
-        assert_eq!(counter.total(), Cost::new(2));
+        assert_eq!(counter.used(), Cost::new(2));
     }
 
     #[test]
@@ -265,17 +324,19 @@ mod tests {
         counter.advance(at(31_000));
         counter.charge(Cost::new(5));
         counter.refund(old, Cost::new(7));
-        assert_eq!(counter.total(), Cost::new(5));
+        assert_eq!(counter.used(), Cost::new(5));
     }
 
     #[test]
-    fn a_million_counters_fit_their_memory() {
-        // 200 bytes each, less the index (4 bytes and a control byte, at a load of at least 7/16) and the key.
-        assert!(
-            size_of::<SlidingCounter>() + 16 <= 176,
-            "{}",
-            size_of::<SlidingCounter>()
-        );
+    fn the_latest_is_forgiven_first() {
+        let mut counter = counter(30_000, 0);
+        counter.charge(Cost::new(10));
+        counter.advance(at(5_000));
+        counter.charge(Cost::new(10));
+        counter.forgive(Cost::new(15));
+        assert_eq!(counter.held().collect::<Vec<_>>(), [(5, 5)]);
+        counter.forgive(Cost::new(15));
+        assert_eq!(counter.used(), Cost::ZERO);
     }
 
     proptest! {
@@ -283,23 +344,23 @@ mod tests {
 
         #[test]
         fn a_charge_counts_for_its_whole_window_and_at_most_a_thirtieth_longer(
-            window_ms in 1_u64..200_000,
+            window_ms in 1_u32..200_000,
             charged in 0_u64..1_000_000,
         ) {
             let mut counter = counter(window_ms, 0);
             counter.advance(at(charged));
             counter.charge(Cost::ONE);
-            counter.advance(at(charged + window_ms));
-            prop_assert_eq!(counter.total(), Cost::ONE);
-            counter.advance(at(charged + 31 * window_ms.div_ceil(30)));
-            prop_assert_eq!(counter.total(), Cost::ZERO);
+            counter.advance(at(charged + u64::from(window_ms)));
+            prop_assert_eq!(counter.used(), Cost::ONE);
+            counter.advance(at(charged + 31 * u64::from(window_ms.div_ceil(30))));
+            prop_assert_eq!(counter.used(), Cost::ZERO);
         }
 
         #[test]
         fn the_total_is_the_sum_of_what_is_live(
             steps in prop::collection::vec((0_u64..4_000, 0_u64..100, 0_usize..64, 0_u64..100), 1..60),
         ) {
-            let (window_ms, slot_ms) = (30_000, 1_000);
+            let (window_ms, slot_ms) = (30_000_u32, 1_000);
             let mut counter = counter(window_ms, 0);
             let mut now = 0;
             let mut charges: Vec<(Slot, u64)> = Vec::new();
@@ -317,7 +378,7 @@ mod tests {
                     .filter(|(slot, _)| slot.0 + 31 > now / slot_ms)
                     .map(|(_, cost)| cost)
                     .sum();
-                prop_assert_eq!(counter.total(), Cost::new(live));
+                prop_assert_eq!(counter.used(), Cost::new(live));
             }
         }
 
@@ -333,13 +394,13 @@ mod tests {
                 counter.advance(at(now));
                 counter.charge(Cost::new(cost));
             }
-            let before = counter.total().units();
+            let before = counter.used().units();
             let needed = (before * share).div_ceil(100);
-            let promised = counter.frees(Cost::new(needed));
+            let promised = counter.frees(needed);
             counter.advance(at(promised.as_millis() - 1));
-            prop_assert!(before - counter.total().units() < needed);
+            prop_assert!(before - counter.used().units() < needed);
             counter.advance(promised);
-            prop_assert!(before - counter.total().units() >= needed);
+            prop_assert!(before - counter.used().units() >= needed);
         }
     }
 }
