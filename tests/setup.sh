@@ -65,19 +65,39 @@ need_postgresql() {
   apt_install postgresql || skip "Kong with PostgreSQL: the package postgresql could not be installed"
 }
 
-# The official OpenAI client, in a virtual environment of this repository.
-need_openai_client() {
+# The vendors' Python clients, in a virtual environment of this repository.
+need_python_clients() {
   local venv=.cache/venv
-  if "$venv/bin/python" -c 'import openai' 2> /dev/null; then return; fi
+  if "$venv/bin/python" -c 'import openai, anthropic' 2> /dev/null; then return; fi
   mkdir -p .cache
   if ! python3 -m venv "$venv" 2> /dev/null; then
     rm -rf "$venv"
     if ! { apt_install python3-venv && python3 -m venv "$venv"; }; then
-      skip "the official OpenAI client: python3-venv could not be installed"
+      skip "the vendors' Python clients: python3-venv could not be installed"
       return
     fi
   fi
-  "$venv/bin/pip" install --quiet 'openai>=1.60' || skip "the official OpenAI client: pip could not install openai"
+  "$venv/bin/pip" install --quiet 'openai>=1.66' 'anthropic>=0.40' || skip "the vendors' Python clients: pip could not install openai and anthropic"
+}
+
+# The vendors' Node clients, in a directory of this repository.
+need_node_clients() {
+  local directory=.cache/node
+  if node_clients_load "$directory"; then return; fi
+  if ! { command -v node && command -v npm; } > /dev/null && ! apt_install nodejs npm; then
+    skip "the vendors' Node clients: nodejs and npm could not be installed"
+    return
+  fi
+  mkdir -p "$directory"
+  if ! npm install --prefix "$directory" --no-audit --no-fund --loglevel=error 'openai@>=5' '@anthropic-ai/sdk@>=0.60' > /dev/null; then
+    skip "the vendors' Node clients: npm could not install openai and @anthropic-ai/sdk"
+  elif ! node_clients_load "$directory"; then
+    skip "the vendors' Node clients: this node does not run them: $(node --version)"
+  fi
+}
+
+node_clients_load() {
+  NODE_PATH="$1/node_modules" node -e 'require("openai"); require("@anthropic-ai/sdk")' 2> /dev/null
 }
 
 # A minute for each cargo-fuzz target, where nightly Rust and cargo-fuzz are at hand.

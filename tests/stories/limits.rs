@@ -12,7 +12,9 @@ use stories::world::{KEYS, World};
 /// Patience with the log phase, which settles after the answer.
 pub(crate) const SETTLEMENT: Duration = Duration::from_secs(5);
 pub(crate) const REMAINING: &str = "x-ratelimit-remaining-tokens";
-const LIMIT: &str = "x-ratelimit-limit-tokens";
+/// What the routes allow whose budgets no story exhausts.
+pub(crate) const LIMIT: u64 = 1_000_000;
+const LIMIT_HEADER: &str = "x-ratelimit-limit-tokens";
 
 /// The prompt tokens that the provider bills for a request.
 pub(crate) fn prompt_tokens(body: &Value) -> u64 {
@@ -83,11 +85,11 @@ pub(crate) async fn a_plain_chat_is_metered_by_what_it_really_used(
     let body = question("How does a doorkeeper keep the books?", 80);
     let answer = granted(&caller, &body).await?;
     let (limit, remaining) = (
-        answer.number(LIMIT).context(LIMIT)?,
+        answer.number(LIMIT_HEADER).context(LIMIT_HEADER)?,
         answer.number(REMAINING).context(REMAINING)?,
     );
 
-    ensure!(limit == 1_000_000, "the limit is said to be {limit}");
+    ensure!(limit == LIMIT, "the limit is said to be {limit}");
     let reserved = limit - remaining;
     ensure!(reserved == prompt_tokens(&body) + 80, "reserved {reserved}");
     for header in [

@@ -6,7 +6,7 @@
 mod authentication;
 mod configuration;
 mod limits;
-mod official_client;
+mod official_clients;
 mod recovery;
 mod streaming;
 
@@ -24,6 +24,8 @@ use stories::target::{Target, VARIABLE};
 use stories::world::World;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
+
+use official_clients::{OPENAI_NODE, OPENAI_PYTHON};
 
 type Telling<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
@@ -65,7 +67,8 @@ fn all() -> impl IntoIterator<Item = Story> {
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
         configuration::configuration_pushed_often_makes_nothing_grow,
-        official_client::the_official_python_client_talks_streams_and_retries unless |_| official_client::absence(),
+        official_clients::openai_in_python_talks_streams_and_retries unless |_| OPENAI_PYTHON.absence(),
+        official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
         recovery::a_killed_plugin_server_recovers_when_idle,
         recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
         recovery::a_reload_under_load_fails_no_request unless |target| {

@@ -9,9 +9,7 @@ use stories::chat::question;
 use stories::wait;
 use stories::world::World;
 
-use crate::limits::{REMAINING, SETTLEMENT, charged, prompt_tokens, until_charged};
-
-const LIMIT: u64 = 1_000_000;
+use crate::limits::{LIMIT, REMAINING, SETTLEMENT, charged, prompt_tokens, until_charged};
 
 pub(crate) async fn a_streamed_chat_is_metered_and_its_usage_stays_hidden(
     world: &mut World,

@@ -1,6 +1,6 @@
 //! One question and its answer, before a vendor puts its own words around them.
 //!
-//! A [`Call`] is what arrived; a vendor reads from it what is [`Asked`]; the [`Exchange`] holds the answer and what it costs, and
+//! A `Call` is what arrived; a vendor reads from it what is `Asked`; the `Exchange` holds the answer and what it costs, and
 //! sends whatever the vendor's module makes of it, plain or streamed.
 
 use std::collections::VecDeque;
