@@ -1,11 +1,11 @@
 //! The command line: types only.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::listener::ListenAddress;
 use crate::config::LogFormat;
 
 /// Kong's plugins for AI traffic: token limits and tokens that prove who is calling.
@@ -66,9 +66,22 @@ pub struct ProcessArgs {
     /// How it is written to stderr.
     #[arg(long, env = "LLM_PLUGIN_SERVER_LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
-    /// Serve health and metrics over HTTP on this loopback address.
+    /// Serve health, metrics, counters and a page over HTTP: on a loopback address, on unix:PATH, or with a token anywhere.
     #[arg(long, env = "LLM_PLUGIN_SERVER_ADMIN_LISTEN", value_name = "ADDRESS")]
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<ListenAddress>,
+    /// The file with the token that it demands; LLM_PLUGIN_SERVER_ADMIN_TOKEN may hold the token itself.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Whether token metrics tell consumers apart (at most 500 pairs of model and consumer).
+    #[arg(
+        long,
+        env = "LLM_PLUGIN_SERVER_ADMIN_CONSUMER_LABEL",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub admin_consumer_label: Option<bool>,
     /// The threads that serve events; by default half of the processors, at least one: Kong needs the rest.
     #[arg(long, env = "LLM_PLUGIN_SERVER_WORKER_THREADS", value_name = "THREADS")]
     pub worker_threads: Option<usize>,

@@ -3,15 +3,19 @@
 //! Flags and environment come through [`ProcessArgs`], where clap has already preferred the flag; the file fills in what
 //! both leave open, and defaults the rest.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::listener::ListenAddress;
+use crate::admin::token::{AdminToken, InvalidToken};
 use crate::cli::ProcessArgs;
 
 /// Events of one plugin at a time, unless configured.
@@ -20,6 +24,11 @@ const MAX_CONCURRENCY: usize = 4096;
 const MAX_WORKER_THREADS: usize = 1024;
 /// Kong itself gives up on an event after 60 s.
 const KONG_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The variable that holds the admin listener's token. It has no flag: every user of a machine sees the flags of all processes.
+const TOKEN: &str = "LLM_PLUGIN_SERVER_ADMIN_TOKEN";
+/// More than any token's file holds, in bytes.
+const LONGEST_TOKEN_FILE: u64 = 64 * 1024;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
@@ -54,9 +63,17 @@ pub struct LogConfig {
 /// The admin listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AdminConfig {
-    /// Its loopback address; without one there is no listener.
+    /// Its address; without one there is no listener.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<ListenAddress>,
+    /// The file that holds its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Whether token metrics have a label for the consumer.
+    pub consumer_label: bool,
+    /// Its token, from the environment or the file. Never shown.
+    #[serde(skip)]
+    pub token: Option<AdminToken>,
 }
 
 /// Bounds on Kong's events.
@@ -81,7 +98,7 @@ pub enum ProcessConfigError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file is not what it should be.
     #[error("{path} is not a valid configuration")]
@@ -119,7 +136,9 @@ struct LogSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AdminSection {
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
+    token_file: Option<PathBuf>,
+    consumer_label: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -139,6 +158,7 @@ impl ProcessConfig {
     /// When the file is unusable or a value cannot work.
     pub fn resolve(args: ProcessArgs) -> Result<Self, ProcessConfigError> {
         let file = args.config.map(read).transpose()?.unwrap_or_default();
+        let token_file = args.admin_token_file.or(file.admin.token_file);
         let config = Self {
             log: LogConfig {
                 level: args
@@ -152,6 +172,12 @@ impl ProcessConfig {
             },
             admin: AdminConfig {
                 listen: args.admin_listen.or(file.admin.listen),
+                token: admin_token(env::var_os(TOKEN), token_file.as_deref())?,
+                token_file,
+                consumer_label: args
+                    .admin_consumer_label
+                    .or(file.admin.consumer_label)
+                    .unwrap_or(false),
             },
             events: EventsConfig {
                 worker_threads: args
@@ -183,14 +209,17 @@ impl ProcessConfig {
         if let Err(error) = self.log.level.parse::<EnvFilter>() {
             return problem("log.level", &error.to_string());
         }
-        if self
-            .admin
-            .listen
-            .is_some_and(|address| !address.ip().is_loopback())
+        if self.admin.token.is_none()
+            && self
+                .admin
+                .listen
+                .as_ref()
+                .is_some_and(ListenAddress::is_public)
         {
             return problem(
                 "admin.listen",
-                "only a loopback address: nothing there asks who is calling",
+                "an address that other machines reach needs a token: set LLM_PLUGIN_SERVER_ADMIN_TOKEN or admin.token_file, or \
+                 listen on a loopback address or a Unix socket",
             );
         }
         if !(1..=MAX_WORKER_THREADS).contains(&self.events.worker_threads) {
@@ -231,5 +260,79 @@ fn read(path: PathBuf) -> Result<File, ProcessConfigError> {
             source: Box::new(source),
         }),
         Err(source) => Err(ProcessConfigError::Read { path, source }),
+    }
+}
+
+/// The admin listener's token: that of the environment, else that of the file. An empty variable is none.
+fn admin_token(
+    variable: Option<OsString>,
+    file: Option<&Path>,
+) -> Result<Option<AdminToken>, ProcessConfigError> {
+    let invalid = |field| {
+        move |problem: InvalidToken| ProcessConfigError::Value {
+            field,
+            problem: problem.to_string(),
+        }
+    };
+    if let Some(token) = variable.filter(|token| !token.is_empty()) {
+        let token = AdminToken::new(&token.to_string_lossy()).map_err(invalid(TOKEN))?;
+        return Ok(Some(token));
+    }
+    let Some(path) = file else {
+        return Ok(None);
+    };
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        fs::File::open(path)?
+            .take(LONGEST_TOKEN_FILE)
+            .read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|source| ProcessConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let token = AdminToken::new(&text).map_err(invalid("admin.token_file"))?;
+    Ok(Some(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_the_environment_wins_over_that_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "from-the-file-0123\n").unwrap();
+        let token = |variable: Option<&str>| {
+            admin_token(variable.map(Into::into), Some(&file))
+                .unwrap()
+                .unwrap()
+        };
+        assert!(token(None).is(b"from-the-file-0123"));
+        assert!(token(Some("")).is(b"from-the-file-0123"));
+        assert!(token(Some("from-the-environment")).is(b"from-the-environment"));
+        assert!(admin_token(None, None).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_bad_token_is_reported_without_showing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "two words and more").unwrap();
+        let message = |variable: Option<&str>| {
+            let error = admin_token(variable.map(Into::into), Some(&file)).unwrap_err();
+            format!("{error} {error:?}")
+        };
+        for (message, field) in [
+            (message(None), "admin.token_file: "),
+            (message(Some("hunter2")), "LLM_PLUGIN_SERVER_ADMIN_TOKEN: "),
+        ] {
+            assert!(message.starts_with(field), "{message}");
+            assert!(!message.contains("hunter2") && !message.contains("two words"));
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(message(None).contains("cannot read"));
     }
 }

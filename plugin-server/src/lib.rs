@@ -9,7 +9,7 @@
 //! - [`jwt`]: which tokens pass, and what the gateway learns from them. Knows no Kong.
 //! - [`rate_limiting`]: who is calling, what a request costs, what it really cost. Knows no Kong.
 //! - [`stores`]: where counters live; the windows themselves are the crate `token-limiter`.
-//! - [`admin`]: health and metrics.
+//! - [`admin`]: health, metrics, counters to look at and correct, a page.
 //!
 //! Around them: [`cli`] and [`config`] are what an operator says, [`logging`] is what is said back, [`health`] asks a running
 //! server whether it serves, [`clock`] is the only place that reads the time.

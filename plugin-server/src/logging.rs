@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::AUDIT;
 use crate::config::{LogConfig, LogFormat};
 
 /// Sends this process's log to stderr.
@@ -12,7 +13,9 @@ use crate::config::{LogConfig, LogFormat};
 ///
 /// When the level is no filter, or the process has a log already.
 pub fn init(config: &LogConfig) -> anyhow::Result<()> {
-    let filter: EnvFilter = config.level.parse()?;
+    // Who changed a counter is told at any level.
+    let audit = format!("{AUDIT}=info").parse()?;
+    let filter = config.level.parse::<EnvFilter>()?.add_directive(audit);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

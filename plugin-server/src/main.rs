@@ -38,7 +38,7 @@ fn run(cli: Cli, parent: ParentWatch) -> anyhow::Result<()> {
             exit_with_parent.then_some(parent),
         ),
         Command::Dump { plugin, dir } => {
-            let plugins = Plugins::new(&ProcessConfig::resolve(ProcessArgs::default())?.events)?;
+            let plugins = Plugins::new(&ProcessConfig::resolve(ProcessArgs::default())?)?;
             let known = || {
                 format!(
                     "no plugin is named {plugin:?}; there are {}",

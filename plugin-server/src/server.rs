@@ -10,16 +10,17 @@ use anyhow::Context as _;
 use kong_pdk::argument::Status;
 use kong_pdk::plugin::{FailureMode, Plugin, Registration};
 use kong_pdk::{Server, registration, server};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admin::listener::Listener;
 use crate::admin::{self, Readiness};
 use crate::clock::SystemClock;
 use crate::config::{EventsConfig, ProcessConfig};
-use crate::jwt::outcomes::Outcomes;
+use crate::jwt::outcomes::Outcomes as JwtOutcomes;
 use crate::jwt::process::Process;
 use crate::kong::jwt::LlmJwt;
 use crate::kong::rate_limiting::RateLimiting;
+use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
 
 /// The socket's name in the directory that is shared with Kong.
@@ -35,7 +36,11 @@ pub struct Plugins {
     /// The server that hosts them.
     pub server: Server,
     /// What became of the requests of `llm-jwt`.
-    pub jwt: Arc<Outcomes>,
+    pub jwt: Arc<JwtOutcomes>,
+    /// What became of the requests of `llm-rate-limiting`.
+    pub outcomes: Arc<Outcomes>,
+    /// Where its counters are.
+    pub stores: Arc<Stores>,
 }
 
 impl Plugins {
@@ -47,21 +52,30 @@ impl Plugins {
     /// # Errors
     ///
     /// Never for these plugins; see [`kong_pdk::server::BuildError`].
-    pub fn new(events: &EventsConfig) -> anyhow::Result<Self> {
-        let process = Arc::new(Process::new(Arc::new(SystemClock::new())));
+    pub fn new(config: &ProcessConfig) -> anyhow::Result<Self> {
+        let events = &config.events;
+        let clock = Arc::new(SystemClock::new());
+        let outcomes = Arc::new(Outcomes::new(clock.clone(), config.admin.consumer_label));
+        let stores = Arc::new(Stores::default());
+        let process = Arc::new(Process::new(clock));
         let jwt = Arc::clone(process.outcomes());
         let overload =
             FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
         let authentication = registration!(LlmJwt::new(process)).overload(overload);
         let server = Server::builder()
             .plugin(bounded(
-                RateLimiting::registration(Arc::new(Stores::default())),
+                RateLimiting::registration(Arc::clone(&stores)),
                 events,
             ))
             .plugin(bounded(authentication, events))
             .drain_timeout(events.drain())
             .build()?;
-        Ok(Self { server, jwt })
+        Ok(Self {
+            server,
+            jwt,
+            outcomes,
+            stores,
+        })
     }
 
     /// What Kong's query command must print for `plugin`, whose socket lies in `dir`.
@@ -91,17 +105,23 @@ pub async fn serve(
     dir: &Path,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let plugins = Plugins::new(&config.events)?;
+    let plugins = Plugins::new(config)?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
-    let admin = match config.admin.listen {
+    let admin = match &config.admin.listen {
         Some(address) => {
-            let listener = TcpListener::bind(address)
+            let listener = Listener::bind(address)
                 .await
                 .with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
-            tracing::info!(address = %listener.local_addr()?, "the admin listener is up");
-            let state =
-                admin::State::new(plugins.server.counters(), Arc::clone(&plugins.jwt), ready);
-            Some(tokio::spawn(admin::serve(listener, state)))
+            tracing::info!(address = %listener.address()?, "the admin listener is up");
+            let parts = admin::Parts {
+                counters: plugins.server.counters(),
+                jwt: Arc::clone(&plugins.jwt),
+                outcomes: Arc::clone(&plugins.outcomes),
+                stores: Arc::clone(&plugins.stores),
+                readiness: ready,
+            };
+            let token = config.admin.token.clone();
+            Some(tokio::spawn(admin::serve(listener, parts, token)))
         }
         None => None,
     };

@@ -276,14 +276,14 @@ fn the_admin_listener_shows_health_and_metrics() {
         metrics.contains("\nllm_jwt_requests_total{outcome=\"granted\"} 0\n"),
         "{metrics}"
     );
-    assert!(get(&address, "/").starts_with("HTTP/1.1 404"));
+    assert!(get(&address, "/nothing").starts_with("HTTP/1.1 404"));
 }
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -312,7 +312,7 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
         .env("LLM_PLUGIN_SERVER_DRAIN_MS", "2")
         .output()
         .unwrap();
-    let expected = "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[admin]\n\n[events]\nworker_threads = 3\nmax_concurrency = 4096\ndeadline_ms = 3\ndrain_ms = 2\n";
+    let expected = "[log]\nlevel = \"error\"\nformat = \"text\"\n\n[admin]\nconsumer_label = false\n\n[events]\nworker_threads = 3\nmax_concurrency = 4096\ndeadline_ms = 3\ndrain_ms = 2\n";
     assert_eq!(stdout(&output), expected);
     fs::write(&file, stdout(&output)).unwrap();
     let again = program()
@@ -335,7 +335,7 @@ fn a_configuration_that_cannot_work_is_reported() {
         ("[log]\nlevel = \"=,\"\n", "log.level"),
         (
             "[admin]\nlisten = \"0.0.0.0:9000\"\n",
-            "admin.listen: only a loopback address",
+            "admin.listen: an address that other machines reach needs a token",
         ),
         ("[events]\nworker_threads = 0\n", "events.worker_threads"),
         ("[events]\nmax_concurrency = 0\n", "events.max_concurrency"),

@@ -19,10 +19,8 @@ const UPDATE: &str = "UPDATE_README";
 
 #[test]
 fn the_readme_has_every_field_of_both_plugins() {
-    let events = ProcessConfig::resolve(ProcessArgs::default())
-        .unwrap()
-        .events;
-    let plugins = Plugins::new(&events).unwrap();
+    let config = ProcessConfig::resolve(ProcessArgs::default()).unwrap();
+    let plugins = Plugins::new(&config).unwrap();
     let mut readme = fs::read_to_string(README).unwrap();
     let before = readme.clone();
     for name in Plugins::NAMES {

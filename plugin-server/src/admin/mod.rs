@@ -1,19 +1,51 @@
-//! The admin listener: health and metrics over HTTP, on loopback only, and only when it is asked for.
+//! The admin listener: health, metrics, counters to look at and correct, and a page that shows them.
+//!
+//! # Layout
+//!
+//! In the order a request meets them: [`listener`] accepts it, [`access`] says whether it may ask and whether it may change,
+//! then [`metrics`], [`counters`], [`reservations`], [`activity`] or [`page`] answers; [`books`] is their way to the stores,
+//! [`answer`] the one place that turns problems into HTTP.
+//!
+//! # Failure
+//!
+//! Without a listener nothing else changes. A store that is away is a 503 here. A watcher that is too slow misses refusals;
+//! nobody waits for it.
 
+mod access;
+mod activity;
+mod answer;
+mod books;
+mod counters;
+pub mod listener;
 mod metrics;
+mod page;
+mod reservations;
+pub mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::extract::{self, DefaultBodyLimit};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{get, post};
 use kong_pdk::server::Counters;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use crate::jwt::outcomes::Outcomes;
+use self::access::Access;
+use self::books::Books;
+use self::listener::Listener;
+use self::metrics::Metrics;
+use self::token::AdminToken;
+use crate::jwt::outcomes::Outcomes as JwtOutcomes;
+use crate::rate_limiting::outcomes::Outcomes;
+use crate::stores::Stores;
+
+/// The longest body that is read, in bytes: a change is a few words.
+const LONGEST_BODY: usize = 4 * 1024;
+/// The most that may watch events at a time.
+const MOST_WATCHERS: usize = 64;
 
 /// Where the server is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,41 +58,85 @@ pub enum Readiness {
     Draining,
 }
 
-/// What the listener shows.
+/// What the listener shows, and what it may change.
+#[derive(Debug)]
+pub struct Parts {
+    /// Events of Kong's protocol.
+    pub counters: Arc<Counters>,
+    /// What became of the requests of `llm-jwt`.
+    pub jwt: Arc<JwtOutcomes>,
+    /// What became of the requests of `llm-rate-limiting`.
+    pub outcomes: Arc<Outcomes>,
+    /// Where its counters are.
+    pub stores: Arc<Stores>,
+    /// Where the server is in its life.
+    pub readiness: watch::Receiver<Readiness>,
+}
+
+/// What every request shares.
 #[derive(Debug, Clone)]
-pub struct State {
-    counters: Arc<Counters>,
-    jwt: Arc<Outcomes>,
+struct State {
+    outcomes: Arc<Outcomes>,
+    books: Books,
+    metrics: Arc<Metrics>,
     readiness: watch::Receiver<Readiness>,
+    watchers: Arc<Semaphore>,
 }
 
-impl State {
-    /// Shows these counters and this readiness.
-    pub fn new(
-        counters: Arc<Counters>,
-        jwt: Arc<Outcomes>,
-        readiness: watch::Receiver<Readiness>,
-    ) -> Self {
-        Self {
-            counters,
-            jwt,
-            readiness,
-        }
-    }
-}
-
-/// Serves until the task is aborted.
-pub async fn serve(listener: TcpListener, state: State) {
-    if let Err(error) = axum::serve(listener, routes(state)).await {
+/// Serves until the task is aborted. With a token, whoever lacks it sees nothing but health; without one, only a Unix
+/// socket takes changes.
+pub async fn serve(listener: Listener, parts: Parts, token: Option<AdminToken>) {
+    let access = Arc::new(Access::new(&listener, token));
+    let routes = routes(parts, access);
+    if let Err(error) = listener.serve(routes).await {
         tracing::error!(%error, "the admin listener failed");
     }
 }
 
-fn routes(state: State) -> Router {
+fn routes(parts: Parts, access: Arc<Access>) -> Router {
+    let state = State {
+        outcomes: Arc::clone(&parts.outcomes),
+        books: Books::new(Arc::clone(&parts.stores)),
+        readiness: parts.readiness.clone(),
+        watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+        metrics: Arc::new(Metrics::new(parts)),
+    };
+    let changes = Router::new()
+        .route("/v1/counters/{key}/reset", post(counters::reset))
+        .route("/v1/counters/{key}/adjust", post(counters::adjust))
+        .route("/v1/counters/{key}/grant", post(counters::grant))
+        .route("/v1/reservations/{id}/release", post(reservations::release))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&access),
+            access::may_change,
+        ));
+    let reads = Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/v1/limits", get(activity::limits))
+        .route("/v1/usage", get(activity::usage))
+        .route("/v1/refusals", get(activity::refusals))
+        .route("/v1/events", get(activity::events))
+        .route("/v1/counters", get(counters::list))
+        .route("/v1/counters/{key}", get(counters::show))
+        .route("/v1/reservations", get(reservations::list))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&access),
+            access::may_read,
+        ));
+    // The page holds nothing of anybody: it must load before somebody can type a token into it.
+    let page = Router::new()
+        .route("/", get(page::show))
+        .merge(reads)
+        .merge(changes)
+        .fallback(answer::no_such_path)
+        .method_not_allowed_fallback(answer::no_such_method)
+        .layer(middleware::from_fn_with_state(access, access::has_own_host));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(show_metrics))
+        .merge(page)
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(middleware::from_fn(answer::with_safe_headers))
         .with_state(state)
 }
 
@@ -72,7 +148,15 @@ async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, &'s
     }
 }
 
-async fn show_metrics(extract::State(state): extract::State<State>) -> impl IntoResponse {
-    let text = metrics::render(state.counters.snapshot(), &state.jwt);
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+/// The log target of changes. It is written whatever the level of the rest: see [`crate::logging`].
+pub const AUDIT: &str = "audit";
+
+/// A span as the API tells it.
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The kind of a store, whatever else its name says.
+fn kind(store: &str) -> &str {
+    store.split_once(':').map_or(store, |(kind, _)| kind)
 }

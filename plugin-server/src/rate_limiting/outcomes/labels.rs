@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -21,6 +21,7 @@ const JOINT: char = '\0';
 pub struct Labelled<T> {
     by_name: ArcSwap<HashMap<Box<str>, Arc<T>>>,
     other: Arc<T>,
+    other_is_used: AtomicBool,
     most: usize,
 }
 
@@ -30,6 +31,7 @@ impl<T: Default> Labelled<T> {
         Self {
             by_name: ArcSwap::default(),
             other: Arc::default(),
+            other_is_used: AtomicBool::new(false),
             most,
         }
     }
@@ -40,8 +42,9 @@ impl<T: Default> Labelled<T> {
         if let Some(value) = known.get(name) {
             return Arc::clone(value);
         }
-        if known.len() >= self.most {
-            return Arc::clone(&self.other);
+        // Whoever is really called so must not become a second series of that name.
+        if known.len() >= self.most || parted(name) == (OTHER, OTHER) {
+            return self.other();
         }
         let fresh = Arc::<T>::default();
         self.by_name.rcu(|known| {
@@ -56,7 +59,12 @@ impl<T: Default> Labelled<T> {
         self.by_name
             .load()
             .get(name)
-            .map_or_else(|| Arc::clone(&self.other), Arc::clone)
+            .map_or_else(|| self.other(), Arc::clone)
+    }
+
+    fn other(&self) -> Arc<T> {
+        self.other_is_used.store(true, Ordering::Relaxed);
+        Arc::clone(&self.other)
     }
 
     /// Every name with its value, sorted; the rest last as [`OTHER`], once there is a rest.
@@ -67,7 +75,7 @@ impl<T: Default> Labelled<T> {
             .map(|(name, value)| (name.to_string(), Arc::clone(value)))
             .collect();
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
-        if known.len() >= self.most {
+        if self.other_is_used.load(Ordering::Relaxed) {
             all.push((OTHER.to_owned(), Arc::clone(&self.other)));
         }
         all
@@ -153,7 +161,7 @@ mod tests {
     #[test]
     fn names_beyond_the_bound_are_counted_together() {
         let counts = Labelled::<AtomicU64>::new(2);
-        for name in ["b", "a", "c", "d", "a"] {
+        for name in ["b", "a", "c", OTHER, "a"] {
             counts.of(name).fetch_add(1, Ordering::Relaxed);
         }
         let all: Vec<_> = counts
@@ -163,6 +171,16 @@ mod tests {
             .collect();
         let expected = [("a", 2), ("b", 1), (OTHER, 2)].map(|(name, n)| (name.to_owned(), n));
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_name_that_reads_like_the_rest_is_the_rest() {
+        let counts = Labelled::<AtomicU64>::new(5);
+        counts.of("a");
+        assert_eq!(counts.all().len(), 1);
+        counts.of(OTHER);
+        counts.of(&joined(OTHER, OTHER));
+        assert_eq!(counts.all().len(), 2);
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub struct Outcomes {
 }
 
 /// The labels of `llm_requests_total`, in the order of [`DecidedOutcome`].
-pub(crate) const DECISIONS: [&str; 5] = [
+const DECISIONS: [&str; 5] = [
     "admitted",
     "denied",
     "never_passes",
@@ -208,6 +208,79 @@ impl Outcomes {
     /// limits show them once.
     pub fn publish(&self, limits: Vec<LimitDescription>) -> Publication {
         Limits::publish(&self.limits, limits)
+    }
+
+    /// The present, on the clock of everything here.
+    pub fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// The limits of all instances, each once.
+    pub fn limits(&self) -> Vec<LimitDescription> {
+        self.limits.all()
+    }
+
+    /// The counters that were used last.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The last minute.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// The last refusals.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Requests so far, by decision.
+    pub fn decisions(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.decisions.iter();
+        DECISIONS
+            .into_iter()
+            .zip(counts.map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Refusals so far, by limit and unit ([`labels::parted`]).
+    pub fn refused_by_limit(&self) -> &Labelled<AtomicU64> {
+        &self.refused
+    }
+
+    /// Requests so far that passed although a limit in shadow mode had no room.
+    pub fn shadowed_by_limit(&self) -> &Labelled<AtomicU64> {
+        &self.shadowed
+    }
+
+    /// Soft thresholds met so far.
+    pub fn warned_by_limit(&self) -> &Labelled<AtomicU64> {
+        &self.warned
+    }
+
+    /// Whether [`tokens_by_model`](Self::tokens_by_model) tells consumers apart.
+    pub fn has_consumer_label(&self) -> bool {
+        self.consumer_label
+    }
+
+    /// Tokens so far, by model, or by model and consumer ([`labels::parted`]).
+    pub fn tokens_by_model(&self) -> &Labelled<TokenCounts> {
+        &self.tokens
+    }
+
+    /// Millionths of a dollar so far, by model.
+    pub fn costs_by_model(&self) -> &Labelled<AtomicU64> {
+        &self.costs
+    }
+
+    /// By how many tokens requests were estimated under, and over, what they spent.
+    pub fn estimate_errors(&self) -> (&Histogram, &Histogram) {
+        (&self.underestimates, &self.overestimates)
+    }
+
+    /// Settlements so far, by who counted.
+    pub fn usage_by_source(&self) -> &Labelled<AtomicU64> {
+        &self.sources
     }
 
     /// Tells of a decision.

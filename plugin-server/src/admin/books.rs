@@ -1,0 +1,130 @@
+//! The way to the stores: by the name that a counter was seen with, whatever kind of store that is.
+
+use std::sync::Arc;
+
+use token_limiter::{
+    Balance, Correction, MemoryStore, Meter, OpenReservation, PerCharge, Population, Reservation,
+    Settlement, Store,
+};
+
+use super::answer::Problem;
+use crate::rate_limiting::outcomes::directory::Known;
+use crate::stores::Stores;
+
+/// The store of `policy: memory`.
+pub(super) const MEMORY: &str = "memory";
+
+/// What is held where.
+#[derive(Debug, Clone)]
+pub(super) struct Books {
+    stores: Arc<Stores>,
+}
+
+/// A counter with where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) known: Arc<Known>,
+    pub(super) balance: Balance,
+}
+
+impl Known {
+    fn meter(&self) -> Meter<'_> {
+        Meter {
+            limit: &self.limit,
+            key: self.key,
+        }
+    }
+}
+
+impl Books {
+    pub(super) fn new(stores: Arc<Stores>) -> Self {
+        Self { stores }
+    }
+
+    fn memory(&self, name: &str) -> Result<&MemoryStore, Problem> {
+        if name == MEMORY {
+            Ok(self.stores.memory())
+        } else {
+            Err(Problem::StoreAway(name.to_owned()))
+        }
+    }
+
+    /// Where counters stand, in the same order.
+    pub(super) async fn standings(&self, known: Vec<Arc<Known>>) -> Result<Vec<Standing>, Problem> {
+        let mut standings = Vec::with_capacity(known.len());
+        // One question for each run of counters of one store.
+        for run in known.chunk_by(|one, other| one.store == other.store) {
+            let meters: Vec<_> = run.iter().map(|known| known.meter()).collect();
+            let store = &run[0].store;
+            let balances: PerCharge<Balance> = self
+                .memory(store)?
+                .inspect(&meters)
+                .await
+                .map_err(|error| away(store, &error))?;
+            let standing = run.iter().zip(balances).map(|(known, balance)| Standing {
+                known: Arc::clone(known),
+                balance,
+            });
+            standings.extend(standing);
+        }
+        Ok(standings)
+    }
+
+    /// Changes a counter: where it stood, and where it stands.
+    pub(super) async fn correct(
+        &self,
+        known: &Arc<Known>,
+        correction: Correction,
+    ) -> Result<(Balance, Standing), Problem> {
+        let store = self.memory(&known.store)?;
+        let failed = |error| away(&known.store, &error);
+        let before = store.inspect(&[known.meter()]).await.map_err(failed)?[0];
+        let balance = store
+            .correct(known.meter(), correction)
+            .await
+            .map_err(failed)?;
+        let standing = Standing {
+            known: Arc::clone(known),
+            balance,
+        };
+        Ok((before, standing))
+    }
+
+    /// Open reservations, each with the store that holds it.
+    pub(super) async fn reservations(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(&'static str, OpenReservation)>, Problem> {
+        let open = self
+            .stores
+            .memory()
+            .reservations(most)
+            .await
+            .map_err(|error| away(MEMORY, &error))?;
+        Ok(open.into_iter().map(|open| (MEMORY, open)).collect())
+    }
+
+    /// Closes a reservation as if nothing had been spent; false if it is closed already.
+    pub(super) async fn release(
+        &self,
+        store: &str,
+        reservation: &Reservation,
+    ) -> Result<bool, Problem> {
+        let settlement = self
+            .memory(store)?
+            .release(reservation)
+            .await
+            .map_err(|error| away(store, &error))?;
+        Ok(settlement == Settlement::Settled)
+    }
+
+    /// How much the memory store holds.
+    pub(super) fn population(&self) -> Population {
+        self.stores.memory().population()
+    }
+}
+
+fn away(store: &str, error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::warn!(store, error, "the admin listener cannot ask a store");
+    Problem::StoreAway(store.to_owned())
+}
