@@ -42,6 +42,13 @@ impl Memory {
         Self { clock, store }
     }
 
+    /// At noon of the day before summer time begins in Europe, 2024.
+    fn in_spring() -> Self {
+        let memory = Self::new();
+        memory.set(1_711_800_000_000);
+        memory
+    }
+
     fn set(&self, milliseconds: u64) {
         self.clock.0.store(milliseconds, Ordering::SeqCst);
     }
@@ -59,6 +66,10 @@ impl Subject for Memory {
         &self.store
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     fn advance(&self, by: Duration) {
         self.clock.0.fetch_add(
             u64::try_from(by.as_millis()).expect("a test waits less than for ever"),
@@ -74,7 +85,7 @@ impl Subject for Memory {
     }
 }
 
-token_limiter::contract_suite!(Memory::new());
+token_limiter::contract_suite!(Memory::in_spring());
 
 fn limit(most: u64) -> Limit {
     Limit {

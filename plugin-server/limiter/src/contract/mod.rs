@@ -2,19 +2,23 @@
 //!
 //! A store's crate implements [`Subject`] and calls [`contract_suite!`](crate::contract_suite) in a test file, with
 //! the feature `contract` of this crate among its development dependencies. One suite on every store is what keeps implementations
-//! in different languages one algorithm.
+//! in different languages one algorithm. Each rule runs on each [`Kind`] of window.
 
 mod law;
+mod operation;
+mod rules;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use law::never_spends_more_than_the_limit_and_the_underestimates;
+pub use operation::*;
+pub use rules::*;
 
 use crate::{
-    Balance, Charge, Cost, Decision, Denial, Grant, Identity, Key, Limit, Reservation,
-    ReservationId, Settlement, Store, Window,
+    Balance, Calendar, Charge, Correction, Cost, Decision, Denial, Grant, Identity, Key, Limit,
+    Meter, Period, Reservation, Settlement, Store, Timestamp, Window,
 };
 
 /// A store under test, with its time in the test's hands.
@@ -25,53 +29,119 @@ pub trait Subject: Sync {
     /// The store: empty of the keys that this process makes.
     fn store(&self) -> &Self::Store;
 
+    /// The store's present, since the Unix epoch.
+    fn now(&self) -> Timestamp;
+
     /// Lets `by` pass on the store's clock, which otherwise stands still.
     fn advance(&self, by: Duration);
 
     /// Waits for a call; called from many threads at once.
     fn block_on<F: Future>(&self, call: F) -> F::Output;
+
+    /// How many cases of the law to try; each is some forty calls.
+    fn cases(&self) -> u32 {
+        10_000
+    }
 }
 
-/// Makes one `#[test]` of each rule of the contract, on a fresh subject from the given function.
+/// The kinds of windows that the rules run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sliding windows.
+    Sliding,
+    /// Fixed windows.
+    Fixed,
+    /// Token buckets, which hold as much as flows in.
+    TokenBucket,
+    /// Days and months of a time zone with summer time.
+    Calendar,
+}
+
+/// Makes, for each kind of window, a module with one `#[test]` of each rule of the contract, each on a fresh subject from the
+/// given expression.
 #[macro_export]
 macro_rules! contract_suite {
     ($subject:expr) => {
-        $crate::contract_suite! { $subject =>
-            grants_until_the_limit_and_passes_at_retry_after
-            decides_all_limits_or_none
-            a_refused_request_charges_nothing
-            tells_a_request_that_can_never_pass
-            refunds_only_the_window_that_was_charged
-            charges_an_overage_as_debt
-            settling_twice_is_settling_once
-            forgets_a_reservation_when_its_lease_ends
-            keeps_a_charge_without_an_actual_cost
-            keeps_keys_apart
-            refuses_foreign_reservations
-            a_race_admits_exactly_the_limit
-            never_spends_more_than_the_limit_and_the_underestimates
+        $crate::contract_suite! { @kind $subject, sliding Sliding }
+        $crate::contract_suite! { @kind $subject, fixed Fixed }
+        $crate::contract_suite! { @kind $subject, token_bucket TokenBucket }
+        $crate::contract_suite! { @kind $subject, calendar Calendar }
+    };
+    (@kind $subject:expr, $module:ident $kind:ident) => {
+        mod $module {
+            use super::*;
+
+            $crate::contract_suite! { @rules $subject, $kind =>
+                grants_until_the_limit_and_passes_at_retry_after
+                decides_all_limits_or_none
+                a_refused_request_charges_nothing
+                tells_a_request_that_can_never_pass
+                refunds_only_the_window_that_was_charged
+                charges_an_overage_as_debt
+                settling_twice_is_settling_once
+                forgets_a_reservation_when_its_lease_ends
+                keeps_a_charge_without_an_actual_cost
+                keeps_keys_apart
+                refuses_foreign_reservations
+                a_race_admits_exactly_the_limit
+                a_shadow_never_refuses_and_is_always_charged
+                a_ceiling_holds_back_a_part_of_the_limit
+                looking_changes_nothing
+                an_operator_corrects_what_counts_as_spent
+                open_reservations_are_listed_and_released
+                never_spends_more_than_the_limit_and_the_underestimates
+            }
         }
     };
-    ($subject:expr => $($rule:ident)+) => {
+    (@rules $subject:expr, $kind:ident => $($rule:ident)+) => {
         $(
             #[test]
             fn $rule() {
-                $crate::contract::$rule(&$subject);
+                $crate::contract::$rule(&$subject, $crate::contract::Kind::$kind);
             }
         )+
     };
 }
 
 /// A lease longer than any window of the suite.
-const LEASE: Duration = Duration::from_hours(1);
+const LEASE: Duration = Duration::from_hours(90 * 24);
 
-const WINDOW: Duration = Duration::from_secs(30);
+impl Kind {
+    /// A limit of `most` in a window of this kind.
+    fn limit(self, name: &str, most: u64) -> Limit {
+        self.limit_of(name, most, Duration::from_secs(30), Calendar::Day)
+    }
 
-fn limit(name: &str, most: u64, window: Duration) -> Limit {
-    Limit {
-        name: name.to_owned(),
-        limit: Cost::new(most),
-        window: Window::sliding(window).expect("the suite's windows are valid"),
+    /// A limit of `most` in a longer window, which contains whole windows of [`limit`](Self::limit).
+    fn long_limit(self, name: &str, most: u64) -> Limit {
+        self.limit_of(name, most, Duration::from_mins(1), Calendar::Month)
+    }
+
+    fn limit_of(self, name: &str, most: u64, length: Duration, unit: Calendar) -> Limit {
+        let most = Cost::new(most);
+        let berlin = "Europe/Berlin".parse().expect("Berlin has a time zone");
+        let window = match self {
+            Self::Sliding => Window::sliding(length),
+            Self::Fixed => Window::fixed(length),
+            Self::TokenBucket => Window::token_bucket(length, most),
+            Self::Calendar => Ok(Window::calendar(unit, berlin)),
+        };
+        let limit = Limit {
+            name: name.to_owned(),
+            limit: most,
+            window: window.expect("the suite's windows are valid"),
+        };
+        limit.check().expect("the suite's limits are valid");
+        limit
+    }
+}
+
+/// The period that a moment belongs to, if the window has periods.
+fn period(window: &Window, moment: Timestamp) -> Option<Period> {
+    match window {
+        Window::Fixed(window) => Some(window.period(moment)),
+        Window::Calendar(window) => Some(window.period(moment)),
+        Window::Sliding(_) | Window::TokenBucket(_) => None,
     }
 }
 
@@ -99,6 +169,34 @@ trait Calls: Subject {
         self.block_on(self.store().settle(reservation, &actual))
             .expect("the store settles")
     }
+
+    fn balance(&self, limit: &Limit, key: Key) -> Balance {
+        let balances = self
+            .block_on(self.store().inspect(&[Meter { limit, key }]))
+            .expect("the store tells");
+        assert_eq!(balances.len(), 1);
+        balances[0]
+    }
+
+    fn used(&self, limit: &Limit, key: Key) -> u64 {
+        self.balance(limit, key).used.units()
+    }
+
+    fn correct(&self, limit: &Limit, key: Key, correction: Correction) -> Balance {
+        let balance = self
+            .block_on(self.store().correct(Meter { limit, key }, correction))
+            .expect("the store corrects");
+        assert_eq!(balance, self.balance(limit, key));
+        balance
+    }
+
+    /// Waits for the beginning of a period of the window, if it has periods.
+    fn await_period(&self, window: &Window) {
+        let now = self.now();
+        if let Some(period) = period(window, now) {
+            self.advance(period.end.since(now));
+        }
+    }
 }
 
 impl<S: Subject + ?Sized> Calls for S {}
@@ -124,312 +222,4 @@ fn remaining(balances: &[Balance]) -> Vec<u64> {
         .iter()
         .map(|balance| balance.remaining.units())
         .collect()
-}
-
-/// A limit admits what fits, tells what is left and when all of it is back, and keeps its promise to the refused.
-pub fn grants_until_the_limit_and_passes_at_retry_after(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let key = fresh_key(&limit);
-    let first = granted(subject.spend(&limit, key, 60));
-    assert_eq!(remaining(&first.balances), [40]);
-    let slot = WINDOW / 30;
-    let reset = first.balances[0].reset_after;
-    assert!(reset > WINDOW && reset <= WINDOW + slot, "{reset:?}");
-
-    let denial = denied(subject.spend(&limit, key, 41));
-    assert_eq!((denial.index, denial.retry_after), (0, reset));
-    assert_eq!(remaining(&denial.balances), [40]);
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 40)).balances),
-        [0]
-    );
-    assert_eq!(denied(subject.spend(&limit, key, 1)).retry_after, reset);
-
-    let moment = Duration::from_millis(1);
-    subject.advance(reset.saturating_sub(moment));
-    assert_eq!(denied(subject.spend(&limit, key, 1)).retry_after, moment);
-    subject.advance(moment);
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 100)).balances),
-        [0]
-    );
-}
-
-/// The limits of one request are decided together, and the refusal names the one that frees last.
-pub fn decides_all_limits_or_none(subject: &impl Subject) {
-    let wide = limit("wide", 1_000, 2 * WINDOW);
-    let narrow = limit("narrow", 10, WINDOW);
-    let (wide_key, narrow_key) = (fresh_key(&wide), fresh_key(&narrow));
-    let both = |wide_cost, narrow_cost| {
-        [
-            Charge::new(&wide, wide_key, Cost::new(wide_cost)),
-            Charge::new(&narrow, narrow_key, Cost::new(narrow_cost)),
-        ]
-    };
-    assert_eq!(
-        remaining(&granted(subject.reserve(&both(300, 10))).balances),
-        [700, 0]
-    );
-    let refused = denied(subject.reserve(&both(300, 1)));
-    assert_eq!(
-        (refused.index, remaining(&refused.balances)),
-        (1, vec![700, 0])
-    );
-    let later = denied(subject.reserve(&both(800, 1)));
-    assert_eq!(later.index, 0, "the limit that frees last binds");
-    assert!(later.retry_after > refused.retry_after);
-}
-
-/// However often a request is refused, every counter stands as before.
-pub fn a_refused_request_charges_nothing(subject: &impl Subject) {
-    let open = limit("open", 100, WINDOW);
-    let full = limit("full", 1, WINDOW);
-    let (open_key, full_key) = (fresh_key(&open), fresh_key(&full));
-    granted(subject.spend(&full, full_key, 1));
-    for _ in 0..50 {
-        denied(subject.reserve(&[
-            Charge::new(&open, open_key, Cost::new(10)),
-            Charge::new(&full, full_key, Cost::ONE),
-        ]));
-    }
-    let grant = granted(subject.spend(&open, open_key, 100));
-    assert_eq!(remaining(&grant.balances), [0]);
-}
-
-/// A cost above its whole limit is told apart from one that must wait, and charges nothing either.
-pub fn tells_a_request_that_can_never_pass(subject: &impl Subject) {
-    let small = limit("small", 10, WINDOW);
-    let large = limit("large", 100, WINDOW);
-    let (small_key, large_key) = (fresh_key(&small), fresh_key(&large));
-    let decision = subject.reserve(&[
-        Charge::new(&large, large_key, Cost::new(50)),
-        Charge::new(&small, small_key, Cost::new(11)),
-    ]);
-    assert_eq!(decision, Decision::NeverPasses { index: 1 });
-    granted(subject.spend(&large, large_key, 100));
-    granted(subject.spend(&small, small_key, 10));
-}
-
-/// A refund returns to the slot that was charged; once that has passed, there is nothing to return.
-pub fn refunds_only_the_window_that_was_charged(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let key = fresh_key(&limit);
-    let early = granted(subject.spend(&limit, key, 80));
-    subject.advance(WINDOW / 2);
-    let late = granted(subject.spend(&limit, key, 20));
-    assert_eq!(
-        subject.settle(&early.reservation, &[30]),
-        Settlement::Settled
-    );
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 0)).balances),
-        [50]
-    );
-
-    // The early charge has passed now. Its refund must not have been taken off the late one.
-    subject.advance(early.balances[0].reset_after.saturating_sub(WINDOW / 2));
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 0)).balances),
-        [80]
-    );
-
-    let unsettled = granted(subject.spend(&limit, key, 50));
-    subject.advance(unsettled.balances[0].reset_after);
-    granted(subject.spend(&limit, key, 70));
-    assert_eq!(
-        subject.settle(&unsettled.reservation, &[0]),
-        Settlement::Settled
-    );
-    assert_eq!(subject.settle(&late.reservation, &[0]), Settlement::Settled);
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 0)).balances),
-        [30]
-    );
-}
-
-/// What was reserved too little is charged to the present, above the limit if need be, and holds later requests back.
-pub fn charges_an_overage_as_debt(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let key = fresh_key(&limit);
-    let grant = granted(subject.spend(&limit, key, 10));
-    subject.advance(WINDOW / 2);
-    assert_eq!(
-        subject.settle(&grant.reservation, &[250]),
-        Settlement::Settled
-    );
-    let denial = denied(subject.spend(&limit, key, 1));
-    assert_eq!(remaining(&denial.balances), [0]);
-    assert!(
-        denial.retry_after > WINDOW,
-        "the debt belongs to the present: {:?}",
-        denial.retry_after
-    );
-    subject.advance(denial.retry_after);
-    granted(subject.spend(&limit, key, 100));
-
-    // A debt is charged even if the counter of the reservation has long been forgotten.
-    let grant = granted(subject.spend(&limit, fresh_key(&limit), 1));
-    let other = fresh_key(&limit);
-    let slow = granted(subject.spend(&limit, other, 1));
-    subject.advance(4 * WINDOW);
-    assert_eq!(
-        subject.settle(&slow.reservation, &[101]),
-        Settlement::Settled
-    );
-    denied(subject.spend(&limit, other, 1));
-    assert_eq!(
-        subject.settle(&grant.reservation, &[0]),
-        Settlement::Settled
-    );
-}
-
-/// Only the first settlement counts, whatever the later ones say.
-pub fn settling_twice_is_settling_once(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let key = fresh_key(&limit);
-    let grant = granted(subject.spend(&limit, key, 60));
-    assert_eq!(
-        subject.settle(&grant.reservation, &[50]),
-        Settlement::Settled
-    );
-    for actual in [0, 50, 1_000] {
-        assert_eq!(
-            subject.settle(&grant.reservation, &[actual]),
-            Settlement::Unknown
-        );
-    }
-    let next = granted(subject.spend(&limit, key, 0));
-    assert_eq!(remaining(&next.balances), [50]);
-    assert_ne!(next.reservation, grant.reservation);
-}
-
-/// A reservation that nobody settles in time keeps its charge.
-pub fn forgets_a_reservation_when_its_lease_ends(subject: &impl Subject) {
-    let limit = limit("tokens", 100, 10 * WINDOW);
-    let key = fresh_key(&limit);
-    let charge = [Charge::new(&limit, key, Cost::new(60))];
-    let lost = subject
-        .block_on(subject.store().reserve(&charge, WINDOW))
-        .expect("the store decides");
-    subject.advance(WINDOW);
-    assert_eq!(
-        subject.settle(&granted(lost).reservation, &[0]),
-        Settlement::Unknown
-    );
-    assert_eq!(
-        remaining(&denied(subject.spend(&limit, key, 41)).balances),
-        [40]
-    );
-}
-
-/// A settlement may speak of the first charges only; the others stand.
-pub fn keeps_a_charge_without_an_actual_cost(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let (first, second) = (fresh_key(&limit), fresh_key(&limit));
-    let cost = Cost::new(40);
-    let grant = granted(subject.reserve(&[
-        Charge::new(&limit, first, cost),
-        Charge::new(&limit, second, cost),
-    ]));
-    assert_eq!(
-        subject.settle(&grant.reservation, &[0]),
-        Settlement::Settled
-    );
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, first, 0)).balances),
-        [100]
-    );
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, second, 0)).balances),
-        [60]
-    );
-}
-
-/// What one key spends is no business of another's.
-pub fn keeps_keys_apart(subject: &impl Subject) {
-    let limit = limit("tokens", 1, WINDOW);
-    let keys: Vec<_> = (0..500).map(|_| fresh_key(&limit)).collect();
-    for &key in &keys {
-        granted(subject.spend(&limit, key, 1));
-    }
-    for &key in &keys {
-        denied(subject.spend(&limit, key, 1));
-    }
-}
-
-/// An id that this store never issued closes nothing.
-pub fn refuses_foreign_reservations(subject: &impl Subject) {
-    let limit = limit("tokens", 100, WINDOW);
-    let key = fresh_key(&limit);
-    let grant = granted(subject.spend(&limit, key, 60));
-    let ReservationId { epoch, serial } = grant.reservation.id;
-    for foreign in [
-        ReservationId {
-            epoch: epoch ^ 1,
-            serial,
-        },
-        ReservationId {
-            epoch,
-            serial: serial ^ 1,
-        },
-        ReservationId {
-            epoch,
-            serial: u64::MAX,
-        },
-        ReservationId { epoch, serial: 0 },
-    ] {
-        let foreign = Reservation {
-            id: foreign,
-            ..grant.reservation.clone()
-        };
-        assert_eq!(
-            subject.settle(&foreign, &[0]),
-            Settlement::Unknown,
-            "{foreign}"
-        );
-    }
-    assert_eq!(
-        remaining(&granted(subject.spend(&limit, key, 0)).balances),
-        [40]
-    );
-}
-
-/// 200 callers at once on a limit of 100 requests: 100 pass, every time, also when each request has a second limit.
-pub fn a_race_admits_exactly_the_limit(subject: &impl Subject) {
-    let requests = limit("requests", 100, WINDOW);
-    let tokens = limit("tokens", 10_000, WINDOW);
-    for _ in 0..10 {
-        let (request_key, token_key) = (fresh_key(&requests), fresh_key(&tokens));
-        let admitted = AtomicUsize::new(0);
-        let start = std::sync::Barrier::new(200);
-        std::thread::scope(|scope| {
-            for caller in 0..200 {
-                let charges = [
-                    Charge::new(&requests, request_key, Cost::ONE),
-                    Charge::new(&tokens, token_key, Cost::new(10)),
-                ];
-                let (admitted, start) = (&admitted, &start);
-                scope.spawn(move || {
-                    start.wait();
-                    // Both orders of the charges, so that locks taken in the order of the request would show.
-                    let mut charges = charges;
-                    if caller % 2 == 0 {
-                        charges.reverse();
-                    }
-                    if matches!(subject.reserve(&charges), Decision::Granted(_)) {
-                        admitted.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(admitted.into_inner(), 100);
-        assert_eq!(
-            remaining(&denied(subject.spend(&requests, request_key, 1)).balances),
-            [0]
-        );
-        assert_eq!(
-            remaining(&granted(subject.spend(&tokens, token_key, 0)).balances),
-            [9_000]
-        );
-    }
 }
