@@ -131,7 +131,7 @@ impl Address {
 /// The deployment in `…/deployments/{id}/…`, which Azure's models are called by.
 fn azure_deployment(before: &[Cow<'_, str>]) -> Option<String> {
     let at = before.iter().position(|segment| segment == "deployments")?;
-    before.get(at + 1).map(|id| id.to_string())
+    before.get(at + 1).map(ToString::to_string)
 }
 
 fn bedrock(verb: &str, before: &[Cow<'_, str>]) -> Option<Address> {

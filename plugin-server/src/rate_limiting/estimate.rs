@@ -225,6 +225,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::rate_limiting::learned::{Learned, Lesson};
 
     fn estimate(body: &serde_json::Value) -> Estimate {
         let body = body.to_string();
@@ -295,6 +296,148 @@ mod tests {
     }
 
     #[test]
+    fn the_same_words_cost_the_same_from_every_vendor() {
+        // 4 tokens each, 4 for the turn that says them; what opens an answer is 3 for `messages`.
+        for (body, expected) in [
+            (
+                json!({"system": "You are helpful.", "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello, world!", "cache_control": {"type": "ephemeral"}}]}]}),
+                4 + 4 + 4 + 3,
+            ),
+            (
+                json!({"systemInstruction": {"parts": [{"text": "You are helpful."}]}, "contents": [{"role": "user", "parts": [{"text": "Hello, world!"}]}]}),
+                4 + 4 + 4,
+            ),
+            (
+                json!({"system": [{"text": "You are helpful."}], "messages": [{"role": "user", "content": [{"text": "Hello, world!"}]}], "inferenceConfig": {}}),
+                4 + 4 + 4 + 3,
+            ),
+            (
+                json!({"system": "You are helpful.", "prompt": "Hello, world!", "options": {}}),
+                4 + 4,
+            ),
+            (
+                json!({"inputText": "Hello, world!", "textGenerationConfig": {}}),
+                4,
+            ),
+            (
+                json!({"instructions": "You are helpful.", "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hello, world!"}]}]}),
+                4 + 4 + 4,
+            ),
+        ] {
+            assert_eq!(estimate(&body).prompt_tokens, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn media_are_priced_by_their_kind_whoever_names_it() {
+        let data = "A".repeat(6_400);
+        let part = |part: &serde_json::Value| {
+            estimate(&json!({"contents": [{"parts": [part]}]})).prompt_tokens - 4
+        };
+        for (media, expected) in [
+            (
+                json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}),
+                1_600,
+            ),
+            (
+                json!({"source": {"type": "url", "url": "https://example.com/a.png"}, "type": "image"}),
+                1_600,
+            ),
+            (
+                json!({"image": {"format": "png", "source": {"bytes": data}}}),
+                1_600,
+            ),
+            (
+                json!({"inlineData": {"mimeType": "image/png", "data": data}}),
+                1_032,
+            ),
+            (
+                json!({"file_data": {"mime_type": "image/png", "file_uri": "gs://a"}}),
+                1_032,
+            ),
+            (
+                json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": data}}),
+                100,
+            ),
+            (
+                json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": data}}),
+                1_600,
+            ),
+            (
+                json!({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "Hello, world!"}]}}),
+                4,
+            ),
+            (
+                json!({"type": "document", "source": {"type": "file", "file_id": "f"}}),
+                1_500,
+            ),
+            (
+                json!({"document": {"format": "pdf", "name": "a", "source": {"bytes": data}}}),
+                100,
+            ),
+            (
+                json!({"inline_data": {"mime_type": "audio/wav", "data": data}}),
+                100,
+            ),
+            (
+                json!({"fileData": {"mimeType": "application/pdf", "fileUri": "gs://a"}}),
+                1_500,
+            ),
+            (json!({"type": "input_file", "file_data": data}), 100),
+            (
+                json!({"type": "file", "file": {"filename": "a.pdf", "file_data": data}}),
+                100,
+            ),
+            (
+                json!({"toolResult": {"toolUseId": "1", "content": [{"image": {"source": {"bytes": data}}}]}}),
+                1_600,
+            ),
+        ] {
+            let tokens = part(&media);
+            // Around a tool's result are its id and the names of what it is made of.
+            let slack = if media.get("toolResult").is_some() {
+                10
+            } else {
+                0
+            };
+            assert!(
+                (expected..=expected + slack).contains(&tokens),
+                "{tokens}: {media}"
+            );
+        }
+        let ollama = json!({"prompt": "", "images": [data, data], "options": {}});
+        assert_eq!(estimate(&ollama).prompt_tokens, 2 * 765);
+    }
+
+    #[test]
+    fn what_was_learned_corrects_other_vendors_models_only() {
+        let learned = Learned::new();
+        let lesson = Lesson {
+            counted_tokens: 1_000,
+            prompt_tokens: 1_500,
+            completion_tokens: Some(40),
+        };
+        for _ in 0..20 {
+            learned.observe("claude-sonnet-4", 1, lesson);
+            learned.observe("gpt-4o", 1, lesson);
+        }
+        let of = |model: &str, rest: &str| {
+            let body = format!(r#"{{"model":"{model}","prompt":"Hello, world!"{rest}}}"#);
+            let request = Request::read(None, body.as_bytes()).unwrap();
+            Estimate::of_request(&request, body.len(), learned.forecast(model, 1))
+        };
+        let claude = of("claude-sonnet-4", "");
+        assert_eq!((claude.counted_tokens, claude.prompt_tokens), (4, 6));
+        assert_eq!(claude.output_tokens, 47);
+        let gpt = of("gpt-4o", "");
+        assert_eq!((gpt.counted_tokens, gpt.prompt_tokens), (4, 4));
+        assert_eq!(of("gpt-4o", r#","max_tokens":9"#).output_tokens, 9);
+        assert_eq!(of("gpt-4o", r#","max_tokens":-1"#).output_tokens, 47);
+        let mixed = r#","max_tokens":9,"max_completion_tokens":-1"#;
+        assert_eq!(of("gpt-4o", mixed).output_tokens, 47);
+    }
+
+    #[test]
     fn the_answer_is_the_largest_cap_times_the_choices() {
         let output = |body| estimate(&body).output_tokens;
         assert_eq!(
@@ -325,6 +468,8 @@ mod tests {
         assert_eq!(estimate(300, 5_000).reserve_total(1_000), 1_000);
         assert_eq!(estimate(300, 300).reserve_total(1_000), 600);
         assert_eq!(estimate(1_001, 1).reserve_total(1_000), 1_001);
+        assert_eq!(estimate(300, 5_000).reserve_completion(1_000), 1_000);
+        assert_eq!(estimate(300, 5_000).reserve_prompt(), 300);
         assert_eq!(estimate(u64::MAX, u64::MAX).reserve_total(1_000), u64::MAX);
     }
 

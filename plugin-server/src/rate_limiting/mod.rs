@@ -5,7 +5,8 @@
 //! In the order in which a request meets them:
 //!
 //! - [`config`]: the settings, typed and checked when they are loaded.
-//! - [`api`]: whose API it is; [`request`]: what the body says, in one bounded pass; [`rewrite`]: the body, asking a stream for its usage.
+//! - [`api`]: whose API it is; [`request`]: what the body says, in one bounded pass; [`rewrite`]: the
+//!   body, asking a stream for its usage and capping the answer.
 //! - [`identity`]: who is calling, and whose counters that makes.
 //! - [`estimate`]: what the request will probably cost, by what was [`learned`] from those before.
 //! - [`Policy::decide`]: all limits at once; [`answer`]: what the client is told.
@@ -41,6 +42,7 @@ use self::handle::Handle;
 use self::identity::{Caller, Needs};
 use self::learned::Forecast;
 use self::request::Request;
+use self::rewrite::Rewrite;
 use self::usage::{Observed, Spent};
 
 /// How long an admitted request may take until nobody can settle it any more; its charge then stands as reserved.
@@ -138,11 +140,13 @@ impl Policy {
             };
         };
         let asks = self.counts_tokens() && self.settings.stream_usage != StreamUsage::Off;
+        let rewrite = Rewrite {
+            include_usage: asks && request.lacks_stream_usage(),
+            ..Rewrite::default()
+        };
         Pricing {
             estimate: Estimate::of_request(&request, bytes.len(), Forecast::default()),
-            rewritten: (asks && request.lacks_stream_usage())
-                .then(|| rewrite::with_stream_usage(bytes))
-                .flatten(),
+            rewritten: rewrite.apply(bytes),
             model: request.model,
         }
     }

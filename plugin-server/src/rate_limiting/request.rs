@@ -23,7 +23,9 @@ mod scalar;
 mod visit;
 
 pub use caps::CapPlace;
+pub(super) use caps::{Cap, Section, TOP};
 pub use prompt::{EXACT_BYTES, Prompt};
+pub(super) use scalar::Scalar;
 
 use super::api::Api;
 
