@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::admin::listener::ListenAddress;
 use crate::config::LogFormat;
+use crate::telemetry::config::TracingArgs;
 
 /// Kong's plugins for AI traffic: token limits and tokens that prove who is calling.
 #[derive(Debug, Parser)]
@@ -98,4 +99,7 @@ pub struct ProcessArgs {
     /// The most milliseconds that a stop waits for events under way.
     #[arg(long, env = "LLM_PLUGIN_SERVER_DRAIN_MS", value_name = "MILLISECONDS")]
     pub drain_ms: Option<u64>,
+    /// Where spans go.
+    #[command(flatten)]
+    pub tracing: TracingArgs,
 }

@@ -12,6 +12,15 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn monotonic(&self) -> Duration;
 }
 
+/// The wall clock as it is: when a span began and ended. Nothing is decided by it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a collector compares it with the clocks of other machines"
+)]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// The machine's clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::listener::ListenAddress;
 use crate::admin::token::{AdminToken, InvalidToken};
 use crate::cli::ProcessArgs;
+use crate::telemetry::config::{TracingConfig, TracingSection};
 
 /// Events of one plugin at a time, unless configured.
 const MAX_CONCURRENCY: usize = 4096;
@@ -41,7 +42,7 @@ pub enum LogFormat {
 }
 
 /// The configuration of a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProcessConfig {
     /// The log.
     pub log: LogConfig,
@@ -49,6 +50,9 @@ pub struct ProcessConfig {
     pub admin: AdminConfig,
     /// Bounds on Kong's events.
     pub events: EventsConfig,
+    /// Where spans go; without it none are made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<TracingConfig>,
 }
 
 /// The log.
@@ -124,6 +128,7 @@ struct File {
     log: LogSection,
     admin: AdminSection,
     events: EventsSection,
+    tracing: TracingSection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -194,6 +199,7 @@ impl ProcessConfig {
                     .unwrap_or(10_000),
                 drain_ms: args.drain_ms.or(file.events.drain_ms).unwrap_or(20_000),
             },
+            tracing: file.tracing.resolve(args.tracing),
         };
         config.check()?;
         Ok(config)
@@ -237,7 +243,7 @@ impl ProcessConfig {
                 "1 to 59999: Kong itself gives up after 60 seconds",
             );
         }
-        Ok(())
+        self.tracing.as_ref().map_or(Ok(()), TracingConfig::check)
     }
 }
 

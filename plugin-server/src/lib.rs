@@ -10,6 +10,7 @@
 //! - [`rate_limiting`]: who is calling, what a request costs, what it really cost. Knows no Kong.
 //! - [`stores`]: where counters live; the windows themselves are the crate `token-limiter`.
 //! - [`admin`]: health, metrics, counters to look at and correct, a page.
+//! - [`telemetry`]: a span for each decision and each settlement, for a collector of traces.
 //!
 //! Around them: [`cli`] and [`config`] are what an operator says, [`logging`] is what is said back, [`health`] asks a running
 //! server whether it serves, [`clock`] is the only place that reads the time.
@@ -39,3 +40,4 @@ pub mod logging;
 pub mod rate_limiting;
 pub mod server;
 pub mod stores;
+pub mod telemetry;

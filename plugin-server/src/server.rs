@@ -22,6 +22,7 @@ use crate::kong::jwt::LlmJwt;
 use crate::kong::rate_limiting::RateLimiting;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
+use crate::telemetry::Telemetry;
 
 /// The socket's name in the directory that is shared with Kong.
 pub const SOCKET: &str = "plugins.sock";
@@ -41,19 +42,25 @@ pub struct Plugins {
     pub outcomes: Arc<Outcomes>,
     /// Where its counters are.
     pub stores: Arc<Stores>,
+    /// Where its spans go.
+    pub telemetry: Telemetry,
 }
 
 impl Plugins {
     /// The plugins that every server of this program has.
     pub const NAMES: [&'static str; 2] = [RateLimiting::NAME, LlmJwt::NAME];
 
-    /// The plugins on fresh stores and caches.
+    /// The plugins on fresh stores and caches. Where spans are configured, within a Tokio runtime.
     ///
     /// # Errors
     ///
-    /// Never for these plugins; see [`kong_pdk::server::BuildError`].
+    /// When spans cannot be sent as configured; see [`Telemetry::to`].
     pub fn new(config: &ProcessConfig) -> anyhow::Result<Self> {
         let events = &config.events;
+        let telemetry = match &config.tracing {
+            Some(tracing) => Telemetry::to(tracing)?,
+            None => Telemetry::off(),
+        };
         let clock = Arc::new(SystemClock::new());
         let outcomes = Arc::new(Outcomes::new(clock.clone(), config.admin.consumer_label));
         let stores = Arc::new(Stores::default());
@@ -75,6 +82,7 @@ impl Plugins {
             jwt,
             outcomes,
             stores,
+            telemetry,
         })
     }
 
@@ -146,6 +154,7 @@ pub async fn serve(
         tracing::info!("draining");
     };
     let drained = plugins.server.serve(listener, shutdown).await;
+    plugins.telemetry.stop().await;
     tracing::info!(cut = drained.cut, "stopped");
     if let Some(admin) = admin {
         admin.abort();
