@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use token_limiter::contract::Subject;
 use token_limiter::{
-    Charge, Clock, Cost, Decision, Identity, Key, Limit, MemoryStore, Population, Settlement,
-    Store, Timestamp, Window,
+    Calendar, Charge, Clock, Correction, Cost, CounterRecord, Decision, Identity, Key, Limit,
+    MemoryStore, Meter, Population, Settlement, Store, TimeZone, Timestamp, Window,
 };
 
 /// A clock that stands still until it is told.
@@ -203,4 +203,151 @@ fn costs_that_do_not_fit_saturate() {
     };
     assert_eq!(denial.balances[0].used, Cost::MAX);
     assert_eq!(denial.balances[0].remaining, Cost::ZERO);
+}
+
+/// The store after a restart: what is left of another one's records on a fresh clock.
+fn restarted(now: u64, records: impl IntoIterator<Item = CounterRecord>) -> Memory {
+    let mut file = Vec::new();
+    for record in records {
+        record.encode(&mut file);
+    }
+    let mut bytes = &file[..];
+    let read = std::iter::from_fn(|| CounterRecord::decode(&mut bytes).expect("the file is whole"));
+    let memory = Memory::new();
+    memory.set(now);
+    memory.store.restore(read);
+    memory
+}
+
+fn limits_of_every_window() -> [Limit; 4] {
+    let half_a_minute = Duration::from_secs(30);
+    [
+        Window::sliding(half_a_minute),
+        Window::fixed(half_a_minute),
+        Window::token_bucket(half_a_minute, Cost::new(100)),
+        Ok(Window::calendar(Calendar::Day, TimeZone::UTC)),
+    ]
+    .map(|window| Limit {
+        window: window.expect("these are windows"),
+        ..limit(100)
+    })
+}
+
+fn used(memory: &Memory, limit: &Limit, key: Key) -> u64 {
+    let balances = memory
+        .block_on(memory.store.inspect(&[Meter { limit, key }]))
+        .unwrap();
+    balances[0].used.units()
+}
+
+#[test]
+fn counters_survive_a_restart_by_their_snapshot_and_changes() {
+    const START: u64 = 1_711_800_000_000;
+    let limits = limits_of_every_window();
+    let memory = Memory::new();
+    memory.set(START);
+    for limit in &limits {
+        memory.reserve(limit, key(limit, 1), 60, LEASE);
+    }
+    assert_eq!(memory.store.changes().count(), 0, "nobody asked");
+    memory.store.track_changes();
+    let mut records: Vec<_> = memory.store.snapshot().collect();
+    assert_eq!(records.len(), limits.len());
+    memory.advance(Duration::from_secs(3));
+    for limit in &limits {
+        for _ in 0..3 {
+            memory.reserve(limit, key(limit, 1), 5, LEASE);
+        }
+        memory.reserve(limit, key(limit, 2), 7, LEASE);
+    }
+    let changes: Vec<_> = memory.store.changes().collect();
+    assert_eq!(changes.len(), 2 * limits.len(), "each counter once");
+    assert_eq!(memory.store.changes().count(), 0);
+    records.extend(changes);
+
+    for later in [3_000, 10_000, 32_000, 100_000] {
+        memory.set(START + later);
+        let restarted = restarted(START + later, records.iter().cloned());
+        for limit in &limits {
+            for number in [1, 2, 3] {
+                let key = key(limit, number);
+                assert_eq!(
+                    used(&restarted, limit, key),
+                    used(&memory, limit, key),
+                    "{limit:?}, counter {number}, {later} ms after the start"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn settlements_and_corrections_are_changes_and_refusals_are_not() {
+    for limit in &limits_of_every_window() {
+        let memory = Memory::in_spring();
+        let key = key(limit, 1);
+        memory.store.track_changes();
+        let changed = || memory.store.changes().count();
+        let Decision::Granted(grant) = memory.reserve(limit, key, 60, LEASE) else {
+            panic!("sixty of a hundred fit");
+        };
+        assert_eq!(changed(), 1);
+        memory.reserve(limit, key, 60, LEASE);
+        used(&memory, limit, key);
+        assert_eq!(changed(), 0, "a refusal");
+        memory
+            .block_on(memory.store.settle(&grant.reservation, &[Cost::ONE]))
+            .unwrap();
+        assert_eq!(changed(), 1, "a settlement");
+        for correction in [
+            Correction::Add(Cost::ONE),
+            Correction::Remove(Cost::ONE),
+            Correction::Reset,
+        ] {
+            memory
+                .block_on(memory.store.correct(Meter { limit, key }, correction))
+                .unwrap();
+            assert_eq!(changed(), 1, "{correction:?}");
+        }
+    }
+}
+
+#[test]
+fn a_store_whose_clock_was_set_back_does_not_wait_for_the_old_date() {
+    const FUTURE: u64 = 1_911_800_000_000;
+    let limits = limits_of_every_window();
+    let memory = Memory::new();
+    memory.set(FUTURE);
+    for limit in &limits {
+        memory.reserve(limit, key(limit, 1), 100, LEASE);
+    }
+    let restarted = restarted(FUTURE - 1_000_000_000, memory.store.snapshot());
+    for limit in &limits {
+        assert_eq!(used(&restarted, limit, key(limit, 1)), 100);
+    }
+    restarted.advance(Duration::from_hours(24));
+    for limit in &limits {
+        assert_eq!(used(&restarted, limit, key(limit, 1)), 0);
+    }
+}
+
+#[test]
+fn a_changed_limit_takes_over_the_counter() {
+    let memory = Memory::in_spring();
+    let slow = Limit {
+        window: Window::token_bucket(Duration::from_hours(24), Cost::new(100)).unwrap(),
+        ..limit(1)
+    };
+    let fast = Limit {
+        limit: Cost::new(86_400_000),
+        window: Window::token_bucket(Duration::from_hours(24), Cost::new(200)).unwrap(),
+        ..slow.clone()
+    };
+    let key = key(&slow, 1);
+    assert_eq!(key, self::key(&fast, 1));
+    memory.reserve(&slow, key, 100, LEASE);
+    let Decision::Denied(denial) = memory.reserve(&fast, key, 150, LEASE) else {
+        panic!("a hundred of two hundred are left");
+    };
+    assert_eq!(denial.retry_after, Duration::from_millis(50));
 }
