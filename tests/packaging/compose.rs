@@ -44,7 +44,9 @@ pub(crate) fn pins_every_image() -> Result<()> {
             .rsplit_once(':')
             .with_context(|| format!("{name}: {image} has no tag"))?;
         ensure!(
-            tag.starts_with(|first: char| first.is_ascii_digit()) && tag.contains('.'),
+            tag.trim_start_matches('v')
+                .starts_with(|first: char| first.is_ascii_digit())
+                && tag.contains('.'),
             "{name}: {image} does not say which version"
         );
     }
@@ -119,7 +121,7 @@ pub(crate) fn tool() -> Result<(), String> {
 
 pub(crate) fn the_tool_accepts_it() -> Result<()> {
     let output = Command::new("docker")
-        .args(["compose", "config", "--quiet"])
+        .args(["compose", "--profile", "observe", "config", "--quiet"])
         .current_dir(repository())
         .env("LLM_JWT_PUBLIC_KEY", "a key")
         .env("NIGHTLY_REPORT_KEY", "a key")
