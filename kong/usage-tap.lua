@@ -11,6 +11,8 @@
 --     bytes   number   how many bytes came
 --     folded  number   how many of them are folded into tail
 --     eof     true     the body ended; absent on abort
+--     handle  string   kong.ctx.shared.llm_rate_limiting, and
+--     status  number   the answer's status: so that the log phase asks for one table, and for nothing else
 --   kong.ctx.shared.llm_tap_hide_usage = true, set in access by llm-rate-limiting when it asked a stream for its usage:
 --     the event that only reports usage (empty choices and a usage object) is dropped before the client sees it.
 --
@@ -29,7 +31,10 @@ local chunk, eof = arg[1] or "", arg[2]
 
 local tap = shared.llm_tap
 if not tap then
-  tap = { tail = "", recent = {}, bytes = 0, folded = 0 }
+  tap = {
+    tail = "", recent = {}, bytes = 0, folded = 0,
+    handle = shared.llm_rate_limiting, status = kong.response.get_status(),
+  }
   shared.llm_tap = tap
 end
 

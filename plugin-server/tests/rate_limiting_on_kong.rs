@@ -57,7 +57,10 @@ impl Request {
     }
 
     fn answered(mut self, body: &str) -> Self {
-        let tap = json!({"tail": body, "bytes": body.len(), "folded": body.len(), "eof": true});
+        let tap = json!({
+            "tail": body, "bytes": body.len(), "folded": body.len(), "eof": true, "status": self.status,
+            "handle": self.shared.get("llm_rate_limiting").and_then(Value::as_str),
+        });
         self.shared.insert("llm_tap".to_owned(), tap.into());
         self
     }
@@ -297,7 +300,7 @@ async fn a_request_is_asked_about_once_answered_once_and_settled_with_what_it_co
 
     let mut first =
         first.answered(r#"{"usage":{"prompt_tokens":11,"completion_tokens":9,"total_tokens":20}}"#);
-    assert_eq!(kong.run("log", &mut first, 3).await, None);
+    assert_eq!(kong.run("log", &mut first, 1).await, None);
     let mut second = Request::chat("a", CHAT);
     kong.run("access", &mut second, 3).await;
     assert_eq!(
@@ -335,7 +338,8 @@ async fn a_spent_budget_is_one_exit_in_openais_form() {
         );
     }
     assert!(refused.shared.is_empty() && refused.upstream.is_empty());
-    kong.run("log", &mut refused, 3).await;
+    let mut refused = refused.answered("{}");
+    kong.run("log", &mut refused, 1).await;
     assert_eq!(
         kong.run("access", &mut Request::chat("b", CHAT), 3).await,
         None

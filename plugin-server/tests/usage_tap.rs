@@ -37,8 +37,15 @@ impl Answer {
             let library_value: mlua::Value = globals.get(library).expect("a standard library");
             environment.set(library, library_value).expect("a field");
         }
+        shared
+            .set("llm_rate_limiting", "the handle")
+            .expect("a field");
         context.set("shared", &shared).expect("a field");
         kong.set("ctx", context).expect("a field");
+        let response = table();
+        let status = lua.create_function(|_, ()| Ok(207)).expect("a function");
+        response.set("get_status", status).expect("a field");
+        kong.set("response", response).expect("a field");
         ngx.set("arg", &arg).expect("a field");
         environment.set("kong", kong).expect("a field");
         environment.set("ngx", ngx).expect("a field");
@@ -153,6 +160,22 @@ fn a_tap_that_only_reads_assigns_nothing() {
         );
         assert_eq!(observed.bytes, body.len() as u64);
     }
+}
+
+#[test]
+fn the_log_phase_finds_handle_and_status_beside_the_body() {
+    let answer = Answer::new(false);
+    answer.pass(b"first", false);
+    // What other plugins do to the context later changes nothing.
+    answer
+        .shared
+        .set("llm_rate_limiting", "another")
+        .expect("a field");
+    answer.pass(b"second", true);
+    let tap: Table = answer.shared.get("llm_tap").expect("the tap's table");
+    let handle: String = tap.get("handle").expect("a string");
+    let status: u16 = tap.get("status").expect("a number");
+    assert_eq!((handle.as_str(), status), ("the handle", 207));
 }
 
 #[test]

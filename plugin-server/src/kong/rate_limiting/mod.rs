@@ -5,8 +5,8 @@
 //! - `access`: one write asks what the policy needs, the policy decides, one write sets what follows and ends the phase: the headers
 //!   for the client, the handle and whether the usage tap shall hide a usage event (`kong.ctx.shared`), `Accept-Encoding:
 //!   identity` and the completed body for the upstream. A refusal is an exit, and nothing else.
-//! - `log`: one write asks for the handle, what the usage tap kept, and the status; then the books are closed. Where no limit counts
-//!   tokens, `access` has closed them already and nothing is asked.
+//! - `log`: one write asks for what the usage tap left, handle and status included (another, if no tap ran); then the books are closed.
+//!   Where no limit counts tokens, `access` has closed them already and nothing is asked.
 //!
 //! # Failure
 //!
@@ -29,7 +29,7 @@ use token_limiter::Settlement;
 use tracing::{debug, warn};
 
 pub use self::config::Config;
-use self::context::{observed, to_json};
+use self::context::{Answered, to_json};
 use crate::rate_limiting::answer::Refusal;
 use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
@@ -161,25 +161,17 @@ impl Log for RateLimiting {
         if !policy.counts_tokens() {
             return Ok(());
         }
-        let (handle, tap, status) = kong
-            .batch((
-                ctx::get_shared(HANDLE),
-                ctx::get_shared(TAP),
-                response::get_status(),
-            ))
-            .await?;
-        // A request that was refused, or never came this far, has no handle.
-        let Some(handle) = handle.as_str() else {
+        let Some(answered) = context::answered(kong).await? else {
             return Ok(());
         };
-        let handle: Handle = handle.parse()?;
-        let Ok(closing) = Policy::settle(
-            self.stores.memory(),
-            &handle,
-            observed(&tap).as_ref(),
+        let Answered {
+            handle,
             status,
-        )
-        .await;
+            observed,
+        } = answered;
+        let handle: Handle = handle.parse()?;
+        let Ok(closing) =
+            Policy::settle(self.stores.memory(), &handle, observed.as_ref(), status).await;
         debug!(reserved = ?handle.charges, spent = ?closing.spent, status, "request settled");
         if closing.settlement == Settlement::Unknown {
             debug!(reservation = %handle.reservation, "the reservation was no longer open: its charge stands");
