@@ -1,12 +1,13 @@
 //! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers.
 //!
-//! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `helm` with the chart's path in
+//! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `promtool`, `helm` with the chart's path in
 //! `KONG_CHART`), the real tool looks too; where it has not, that check is named as skipped.
 
 mod compose;
 mod document;
 mod helm;
 mod kong_conf;
+mod observe;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,18 @@ const CHECKS: &[Check] = &[
         compose::builds_targets_that_exist,
     ),
     (
+        "compose_keeps_the_admin_listener_private",
+        observe::admin_listener_is_private,
+    ),
+    (
+        "observe_scrapes_what_compose_has",
+        observe::prometheus_agrees_with_compose,
+    ),
+    (
+        "observe_provisions_files_that_exist",
+        observe::provisioning_is_whole,
+    ),
+    (
         "helm_sidecar_says_the_same_as_kong_conf",
         helm::sidecar_agrees_with_kong_conf,
     ),
@@ -64,6 +77,11 @@ const TOOLS: &[Tool] = &[
         "docker_compose_accepts_the_file",
         compose::tool,
         compose::the_tool_accepts_it,
+    ),
+    (
+        "promtool_accepts_alerts_and_dashboard",
+        observe::tool,
+        observe::the_tool_accepts_it,
     ),
     (
         "helm_renders_every_combination",
