@@ -266,7 +266,8 @@ impl<'e> Edits<'e> {
         let mut edited = Vec::with_capacity(self.body.len() + added);
         let mut copied = 0;
         for Edit { place, text, comma } in self.made {
-            edited.extend_from_slice(&self.body[copied..place.start]);
+            // Edits overlap only where quotes do not match: such a body is no JSON.
+            edited.extend_from_slice(self.body.get(copied..place.start)?);
             edited.extend_from_slice(text.as_bytes());
             edited.extend(comma.then_some(b','));
             copied = place.end;
@@ -498,6 +499,9 @@ mod tests {
             let _ = rewrite.apply(&body[cut..]);
         }
         let _ = rewrite.apply(b"{\"a");
+        // Quotes that do not match let a section's members run past its end, into members of the body.
+        let crossed = br#"{"generationConfig":{"a":0","},"c0,"d1":0,"max_output_tokens":-1}"#;
+        assert_eq!(rewrite.apply(crossed), None);
         assert_eq!(rewrite.apply(b"]{}"), None);
         let empty = rewrite.apply(b"{}").unwrap();
         serde_json::from_slice::<Value>(&empty).unwrap();
