@@ -1,11 +1,15 @@
 //! The words of the command line; what they do is in `commands`.
 
+mod limiter;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::output::Format;
+
+pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 
 /// Declares and operates Kong Gateway through its Admin API.
 #[derive(Parser)]
@@ -18,9 +22,11 @@ use crate::output::Format;
   kongctl sync kong.yml                          make the node as the file says
   kongctl dump > kong.yml                        write down what the node has
   kongctl get routes                             look around
+  kongctl top                                    who spends what, live
 
 Exit codes: 0 done, 1 failed, 2 differences (diff --exit-code), 64 wrong usage.
-Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, NO_COLOR."
+Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, KONGCTL_LIMITER_ADDR,
+KONGCTL_LIMITER_TOKEN, NO_COLOR."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -153,6 +159,24 @@ Examples:
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// See and correct what the plugin server's limits count.
+    #[command(after_help = "Examples:
+  kongctl quota list --search acme               what did it use, what is left?
+  kongctl quota get acme                         the only counter with that text
+  kongctl quota reset KEY                        nothing counts as used
+  kongctl quota grant KEY 5000                   give back up to 5000 of what was used
+  kongctl quota adjust KEY -500                  500 less count as used; +500: 500 more
+
+A KEY is a counter's 32 hexadecimal digits: `quota list` shows it.")]
+    Quota(Quota),
+    /// Watch tenants, models, what is left and what is refused.
+    ///
+    /// Refreshed every second. q or Ctrl-C leaves, s sorts by the next column.
+    #[command(after_help = "Examples:
+  kongctl top
+  kongctl top --once                             one frame, as text
+  kongctl top -o json | jq .usage.totals")]
+    Top(Top),
     /// Print a completion script.
     #[command(after_help = "Examples:
   source <(kongctl completion bash)

@@ -5,6 +5,7 @@
 //! - `cli` has the words of the command line, `commands` one file a verb, `output` every word that a user sees.
 //! - `state` turns files into what is wanted and the Admin API's answers into what is there.
 //! - `plan` tells the two apart and orders the changes; it is pure.
+//! - `limiter` knows the plugin server's own API, for `quota` and `top`.
 //! - `execute` carries a plan out; `admin` knows the Admin API: entities, schemas, errors, a client.
 //!
 //! A sync runs through them in this order: files → declared → (current) → resolved → plan → executor → report.
@@ -14,6 +15,7 @@ mod cli;
 mod clock;
 mod commands;
 mod execute;
+mod limiter;
 mod output;
 mod plan;
 mod state;

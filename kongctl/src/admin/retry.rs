@@ -19,6 +19,15 @@ pub(crate) struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// So many retries, at the usual pace.
+    pub(crate) fn new(retries: u32) -> Self {
+        Self {
+            retries,
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(10),
+        }
+    }
+
     /// The pause before retry number `retry` (from 0), or `None` when there is none left.
     pub(crate) fn pause(&self, retry: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if retry >= self.retries {

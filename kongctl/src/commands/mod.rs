@@ -5,9 +5,11 @@ mod diff;
 mod dump;
 mod get;
 mod ping;
+mod quota;
 mod reset;
 mod sync;
 mod token;
+mod top;
 mod validate;
 
 use std::path::PathBuf;
@@ -19,9 +21,10 @@ use crate::admin::client::{Client, Mode, Settings};
 use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
-use crate::cli::{Cli, Command, Connection, TokenCommand};
+use crate::cli::{Cli, Command, Connection, LimiterConnection, TokenCommand};
 use crate::execute::{self, Report};
-use crate::output::failure::Refused;
+use crate::limiter;
+use crate::output::failure::{Refused, UsageError};
 use crate::output::{self, Format, Printer, changes};
 use crate::plan::{self, Action, Change, Plan};
 use crate::state::current::{self, Inventory};
@@ -51,6 +54,8 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
         Command::Dump(arguments) => dump::run(&arguments, connection, printer).await,
         Command::Reset(arguments) => reset::run(&arguments, connection, printer).await,
         Command::Get(arguments) => get::run(&arguments, connection, printer).await,
+        Command::Quota(arguments) => quota::run(arguments, connection, printer).await,
+        Command::Top(arguments) => top::run(&arguments, connection, printer).await,
         Command::Token {
             command: TokenCommand::Mint(arguments),
         } => token::mint(&arguments, printer),
@@ -59,11 +64,15 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
 }
 
 fn connect(connection: &Connection) -> Result<Client, AdminError> {
+    Client::new(&settings(connection))
+}
+
+fn settings(connection: &Connection) -> Settings {
     let client_certificate = connection
         .client_cert
         .clone()
         .zip(connection.client_key.clone());
-    Client::new(&Settings {
+    Settings {
         url: connection.admin_url.clone(),
         headers: connection.headers.clone(),
         token: connection.token.clone(),
@@ -72,7 +81,33 @@ fn connect(connection: &Connection) -> Result<Client, AdminError> {
         timeout: connection.timeout,
         connect_timeout: connection.connect_timeout,
         retries: connection.retries,
-    })
+    }
+}
+
+/// A client of the plugin server, after so many retries at most.
+fn connect_limiter(
+    limiter: &LimiterConnection,
+    connection: &Connection,
+    retries: u32,
+) -> anyhow::Result<limiter::client::Client> {
+    let Some(url) = limiter.limiter_addr.clone() else {
+        return Err(UsageError {
+            message: "say where the plugin server's admin listener is: --limiter-addr http://127.0.0.1:PORT or \
+                      unix:/path/to.sock, or KONGCTL_LIMITER_ADDR"
+                .to_owned(),
+        }
+        .into());
+    };
+    let settings = Settings {
+        url,
+        // These are Kong's: the plugin server is to see nothing of them.
+        headers: Vec::new(),
+        token: None,
+        retries,
+        ..settings(connection)
+    };
+    let token = limiter.limiter_token.as_deref();
+    Ok(limiter::client::Client::new(&settings, token)?)
 }
 
 /// Reads files into a configuration; mistakes are collected, not returned.

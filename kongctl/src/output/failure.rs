@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::admin::errors::AdminError;
+use crate::limiter::errors::LimiterError;
 use crate::plan::PlanError;
 use crate::state::diagnostics::InvalidInput;
 
@@ -84,6 +85,12 @@ pub(crate) fn value(error: &anyhow::Error) -> Value {
     {
         value["admin_api"] = admin_error_value(admin);
     }
+    if let Some(status) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<LimiterError>()?.status())
+    {
+        value["limiter_api"] = json!({ "status": status });
+    }
     json!({ "error": value })
 }
 
@@ -107,6 +114,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<AdminError>() {
             return error.hint().map(str::to_owned);
+        }
+        if let Some(error) = cause.downcast_ref::<LimiterError>() {
+            return error.hint();
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
             return Some(error.hint().to_owned());

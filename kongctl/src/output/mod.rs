@@ -4,8 +4,10 @@
 
 pub(crate) mod changes;
 pub(crate) mod failure;
+pub(crate) mod numbers;
 pub(crate) mod redact;
 pub(crate) mod table;
+pub(crate) mod text;
 pub(crate) mod yaml;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -100,9 +102,9 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Indented JSON.
+/// Indented JSON, with nothing in it that a terminal would obey.
 pub(crate) fn json(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a value has only string keys")
+    text::escape_json(&serde_json::to_string_pretty(value).expect("a value has only string keys"))
 }
 
 /// Colours words, or does not.

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-/// Widest cell; a longer one ends in `…`.
+use super::text;
+
+/// Widest cell, in columns; a longer one ends in `…`.
 const MAX_WIDTH: usize = 48;
 
 /// Rows under upper-case headings, columns as wide as they need.
@@ -15,13 +17,13 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
     ];
     lines.extend(
         rows.iter()
-            .map(|row| row.iter().map(|cell| shorten(cell)).collect()),
+            .map(|row| row.iter().map(|cell| text::fit(cell, MAX_WIDTH)).collect()),
     );
     let widths: Vec<usize> = (0..headings.len())
         .map(|column| {
             lines
                 .iter()
-                .map(|line| line[column].chars().count())
+                .map(|line| text::width(&line[column]))
                 .max()
                 .unwrap_or(0)
         })
@@ -31,7 +33,7 @@ pub(crate) fn render(headings: &[&str], rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = line
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
+            .map(|(cell, width)| text::left(cell, *width))
             .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
@@ -48,23 +50,6 @@ pub(crate) fn cell(value: &Value) -> String {
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }
-}
-
-fn shorten(text: &str) -> String {
-    let line: String = text
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
-    if line.chars().count() <= MAX_WIDTH {
-        return line;
-    }
-    line.chars().take(MAX_WIDTH - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

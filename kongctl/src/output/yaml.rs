@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::text;
+
 /// The value as a YAML document.
 pub(crate) fn write(value: &Value) -> String {
     let mut out = String::new();
@@ -108,8 +110,7 @@ fn is_literal(text: &str) -> bool {
             .all(|line| !line.ends_with([' ', '\t']) && !line.contains('\r'))
         && text
             .chars()
-            .all(|character| character == '\n' || character == '\t' || !character.is_control())
-        && !text.contains(['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'])
+            .all(|character| character == '\n' || character == '\t' || !text::is_hidden(character))
 }
 
 /// A string or key: plain where that reads back as the same string, in YAML 1.1 too; else quoted as JSON quotes.
@@ -130,9 +131,7 @@ fn word(text: &str) -> String {
         return text.to_owned();
     }
     // What looks like a template is text here.
-    Value::String(text.to_owned())
-        .to_string()
-        .replace("${{", "\\u0024{{")
+    text::escape_yaml(&Value::String(text.to_owned()).to_string()).replace("${{", "\\u0024{{")
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ fn method_name(method: &Method) -> &'static str {
 }
 
 /// reqwest wraps the reason several times; the innermost says most.
-pub(super) fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".to_owned();
     }

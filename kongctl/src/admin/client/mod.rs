@@ -16,7 +16,8 @@ use url::Url;
 use super::errors::AdminError;
 use super::retry::RetryPolicy;
 
-pub(crate) use settings::Settings;
+pub(crate) use call::innermost;
+pub(crate) use settings::{Settings, shown, transport};
 
 /// How a node keeps its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

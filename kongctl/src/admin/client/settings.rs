@@ -33,77 +33,74 @@ pub(crate) struct Settings {
 impl Client {
     /// Reads key files and builds the client; nothing is sent.
     pub(crate) fn new(settings: &Settings) -> Result<Self, AdminError> {
-        let wrong = |reason: String| AdminError::Settings(reason);
-        let mut builder = reqwest::Client::builder()
-            // One HTTP/2 connection would pin all calls to one nginx worker.
-            .http1_only()
-            .user_agent(concat!("kongctl-admin/", env!("CARGO_PKG_VERSION")))
-            // The Admin API redirects nowhere, and a token may not follow to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(settings.timeout)
-            .connect_timeout(settings.connect_timeout)
-            .default_headers(headers(settings)?);
-        let base = if let Some(path) = settings.url.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            builder = builder.unix_socket(path);
-            Url::parse("http://kong/").expect("the placeholder host is a URL")
-        } else {
-            // An address may hold a password: a wrong one is not repeated.
-            let base = Url::parse(&settings.url)
-                .map_err(|error| wrong(format!("--admin-url is not a URL: {error}")))?;
-            if !matches!(base.scheme(), "http" | "https") {
-                return Err(wrong(
-                    "--admin-url must start with http://, https:// or unix:".to_owned(),
-                ));
-            }
-            base
-        };
-        if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
-        if let Some(file) = &settings.ca_file {
-            let pem = read_file("--ca-file", file)?;
-            let wrong_file =
-                |reason: &str| wrong(format!("--ca-file {}: {reason}", file.display()));
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| wrong_file(&innermost(&error)))?;
-            if certificates.is_empty() {
-                return Err(wrong_file("no certificate in it"));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        } else if base.scheme() == "http" {
-            // Looking for the system's authorities fails where there are none, as in small containers.
-            builder = builder.tls_certs_only([]);
-        }
-        if let Some((certificate, key)) = &settings.client_certificate {
-            let mut pem = read_file("--client-cert", certificate)?;
-            pem.push(b'\n');
-            pem.extend(read_file("--client-key", key)?);
-            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| {
-                wrong(format!(
-                    "--client-cert, --client-key: {}",
-                    innermost(&error)
-                ))
-            })?;
-            builder = builder.identity(identity);
-        }
-        let http = builder.build().map_err(|error| {
-            wrong(format!(
-                "cannot set up the connection: {}",
-                innermost(&error)
-            ))
-        })?;
+        let (http, base) =
+            transport("--admin-url", settings, headers(settings)?).map_err(AdminError::Settings)?;
         Ok(Self {
             http,
             base,
-            retry: RetryPolicy {
-                retries: settings.retries,
-                base: Duration::from_millis(200),
-                cap: Duration::from_secs(10),
-            },
+            retry: RetryPolicy::new(settings.retries),
             shown_url: shown(&settings.url),
         })
     }
+}
+
+/// What calls go through, and the address that paths are appended to. `flag` is what the user gave the address with; of the
+/// settings, `headers` and `token` are not used.
+pub(crate) fn transport(
+    flag: &str,
+    settings: &Settings,
+    headers: HeaderMap,
+) -> Result<(reqwest::Client, Url), String> {
+    let mut builder = reqwest::Client::builder()
+        // One HTTP/2 connection would pin all calls to one nginx worker.
+        .http1_only()
+        .user_agent(concat!("kongctl-admin/", env!("CARGO_PKG_VERSION")))
+        // Neither API redirects anywhere, and a token may not follow to another host.
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(settings.timeout)
+        .connect_timeout(settings.connect_timeout)
+        .default_headers(headers);
+    let base = if let Some(path) = settings.url.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        builder = builder.unix_socket(path);
+        Url::parse("http://localhost/").expect("the placeholder host is a URL")
+    } else {
+        // An address may hold a password: a wrong one is not repeated.
+        let base =
+            Url::parse(&settings.url).map_err(|error| format!("{flag} is not a URL: {error}"))?;
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(format!("{flag} must start with http://, https:// or unix:"));
+        }
+        base
+    };
+    if is_loopback(&base) {
+        builder = builder.no_proxy();
+    }
+    if let Some(file) = &settings.ca_file {
+        let pem = read_file("--ca-file", file)?;
+        let wrong_file = |reason: &str| format!("--ca-file {}: {reason}", file.display());
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| wrong_file(&innermost(&error)))?;
+        if certificates.is_empty() {
+            return Err(wrong_file("no certificate in it"));
+        }
+        builder = builder.tls_certs_merge(certificates);
+    } else if base.scheme() == "http" {
+        // Looking for the system's authorities fails where there are none, as in small containers.
+        builder = builder.tls_certs_only([]);
+    }
+    if let Some((certificate, key)) = &settings.client_certificate {
+        let mut pem = read_file("--client-cert", certificate)?;
+        pem.push(b'\n');
+        pem.extend(read_file("--client-key", key)?);
+        let identity = reqwest::Identity::from_pem(&pem)
+            .map_err(|error| format!("--client-cert, --client-key: {}", innermost(&error)))?;
+        builder = builder.identity(identity);
+    }
+    let http = builder
+        .build()
+        .map_err(|error| format!("cannot set up the connection: {}", innermost(&error)))?;
+    Ok((http, base))
 }
 
 fn headers(settings: &Settings) -> Result<HeaderMap, AdminError> {
@@ -133,9 +130,8 @@ fn headers(settings: &Settings) -> Result<HeaderMap, AdminError> {
     Ok(map)
 }
 
-fn read_file(flag: &str, path: &Path) -> Result<Vec<u8>, AdminError> {
-    std::fs::read(path)
-        .map_err(|error| AdminError::Settings(format!("{flag} {}: {error}", path.display())))
+fn read_file(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -148,7 +144,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// The address without user and password.
-fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     match Url::parse(url) {
         Ok(mut parsed) if parsed.has_host() => {
             let _ = parsed.set_password(None);
