@@ -71,7 +71,11 @@ impl Plugins {
         let authentication = registration!(LlmJwt::new(process)).overload(overload);
         let server = Server::builder()
             .plugin(bounded(
-                RateLimiting::registration(Arc::clone(&stores)),
+                RateLimiting::registration(
+                    Arc::clone(&stores),
+                    Arc::clone(&outcomes),
+                    telemetry.clone(),
+                ),
                 events,
             ))
             .plugin(bounded(authentication, events))

@@ -13,8 +13,11 @@ use kong_pdk::wire::{
     RpcReturn, raw_body_result,
 };
 use kong_pdk::{Server, Value};
+use llm_plugin_server::clock::SystemClock;
 use llm_plugin_server::kong::rate_limiting::RateLimiting;
+use llm_plugin_server::rate_limiting::outcomes::Outcomes;
 use llm_plugin_server::stores::Stores;
+use llm_plugin_server::telemetry::Telemetry;
 use prost::Message;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -68,6 +71,10 @@ impl Request {
     /// Kong's reply to a getter.
     fn reply(&self, method: &str, arguments: &Bytes) -> Vec<u8> {
         match method {
+            "kong.request.get_path" => wire::String {
+                v: "/v1/chat/completions".into(),
+            }
+            .encode_to_vec(),
             "kong.client.get_forwarded_ip" => wire::String {
                 v: "192.0.2.1".into(),
             }
@@ -148,7 +155,11 @@ impl Kong {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("plugins.sock");
         let server = Server::builder()
-            .plugin(RateLimiting::registration(Arc::new(Stores::default())))
+            .plugin(RateLimiting::registration(
+                Arc::new(Stores::default()),
+                Arc::new(Outcomes::new(Arc::new(SystemClock::new()), false)),
+                Telemetry::off(),
+            ))
             .build()
             .expect("one plugin is a server");
         let listener = kong_pdk::server::bind(&path, 0o600).expect("a socket");
@@ -276,12 +287,13 @@ fn token_limit(limit: u64) -> serde_json::Value {
 async fn a_request_is_asked_about_once_answered_once_and_settled_with_what_it_cost() {
     let mut kong = Kong::start(token_limit(300)).await;
     let mut first = Request::chat("a", CHAT);
-    assert_eq!(kong.run("access", &mut first, 3).await, None);
+    assert_eq!(kong.run("access", &mut first, 4).await, None);
     assert_eq!(
         first.asked,
         [
             "kong.client.get_forwarded_ip",
             "kong.client.get_consumer",
+            "kong.request.get_path",
             "kong.request.get_raw_body"
         ]
     );
@@ -302,7 +314,7 @@ async fn a_request_is_asked_about_once_answered_once_and_settled_with_what_it_co
         first.answered(r#"{"usage":{"prompt_tokens":11,"completion_tokens":9,"total_tokens":20}}"#);
     assert_eq!(kong.run("log", &mut first, 1).await, None);
     let mut second = Request::chat("a", CHAT);
-    kong.run("access", &mut second, 3).await;
+    kong.run("access", &mut second, 4).await;
     assert_eq!(
         second.response_headers["x-ratelimit-remaining-tokens"],
         "169"
@@ -313,12 +325,12 @@ async fn a_request_is_asked_about_once_answered_once_and_settled_with_what_it_co
 async fn a_spent_budget_is_one_exit_in_openais_form() {
     let mut kong = Kong::start(token_limit(150)).await;
     assert_eq!(
-        kong.run("access", &mut Request::chat("a", CHAT), 3).await,
+        kong.run("access", &mut Request::chat("a", CHAT), 4).await,
         None
     );
     let mut refused = Request::chat("a", CHAT);
     let exit = kong
-        .run("access", &mut refused, 3)
+        .run("access", &mut refused, 4)
         .await
         .expect("the budget is spent");
     assert_eq!(exit.status, 429);
@@ -341,7 +353,7 @@ async fn a_spent_budget_is_one_exit_in_openais_form() {
     let mut refused = refused.answered("{}");
     kong.run("log", &mut refused, 1).await;
     assert_eq!(
-        kong.run("access", &mut Request::chat("b", CHAT), 3).await,
+        kong.run("access", &mut Request::chat("b", CHAT), 4).await,
         None
     );
 }
@@ -351,7 +363,7 @@ async fn a_stream_is_asked_for_its_usage_which_the_tap_shall_hide() {
     let stream = r#"{"stream":true,"model":"gpt-4o","messages":[]}"#;
     let mut kong = Kong::start(token_limit(10_000)).await;
     let mut request = Request::chat("a", stream);
-    kong.run("access", &mut request, 3).await;
+    kong.run("access", &mut request, 4).await;
     assert_eq!(
         text(&request.upstream["body"]),
         r#"{"stream_options":{"include_usage":true},"stream":true,"model":"gpt-4o","messages":[]}"#
@@ -366,12 +378,12 @@ async fn only_requests_are_counted_without_the_body_and_without_a_word_to_the_up
     )
     .await;
     let mut request = Request::chat("a", CHAT);
-    kong.run("access", &mut request, 2).await;
+    kong.run("access", &mut request, 3).await;
     assert!(request.upstream.is_empty());
     assert!(request.shared.is_empty());
     kong.run("log", &mut request, 0).await;
     assert_eq!(
-        kong.run("access", &mut Request::chat("a", CHAT), 2)
+        kong.run("access", &mut Request::chat("a", CHAT), 3)
             .await
             .map(|exit| exit.status),
         Some(429)
@@ -390,10 +402,10 @@ async fn a_claim_is_read_from_what_llm_jwt_verified() {
         request.shared.insert("llm_jwt".to_owned(), jwt.into());
         request
     };
-    assert_eq!(kong.run("access", &mut of("acme"), 2).await, None);
-    assert_eq!(kong.run("access", &mut of("globex"), 2).await, None);
+    assert_eq!(kong.run("access", &mut of("acme"), 3).await, None);
+    assert_eq!(kong.run("access", &mut of("globex"), 3).await, None);
     assert_eq!(
-        kong.run("access", &mut of("acme"), 2)
+        kong.run("access", &mut of("acme"), 3)
             .await
             .map(|exit| exit.status),
         Some(429)
@@ -408,16 +420,20 @@ async fn a_header_is_asked_for_only_where_it_is_limited_by() {
     .await;
     // The mock sends the body as the header's value.
     let mut first = Request::chat("a", "planner");
-    assert_eq!(kong.run("access", &mut first, 2).await, None);
+    assert_eq!(kong.run("access", &mut first, 3).await, None);
     assert_eq!(
         first.asked,
-        ["kong.client.get_forwarded_ip", "kong.request.get_headers"]
+        [
+            "kong.client.get_forwarded_ip",
+            "kong.request.get_headers",
+            "kong.request.get_path"
+        ]
     );
     let mut other = Request::chat("a", "writer");
-    assert_eq!(kong.run("access", &mut other, 2).await, None);
+    assert_eq!(kong.run("access", &mut other, 3).await, None);
     let mut again = Request::chat("b", "planner");
     assert_eq!(
-        kong.run("access", &mut again, 2)
+        kong.run("access", &mut again, 3)
             .await
             .map(|exit| exit.status),
         Some(429)
@@ -437,7 +453,7 @@ async fn a_body_that_only_nginx_can_read_is_priced_by_its_length() {
         ..Request::chat("a", "")
     };
     kong.send(Call::CmdHandleEvent(event)).await;
-    for _ in 0..4 {
+    for _ in 0..5 {
         let method = text(&kong.frame().await.expect("a method"));
         let arguments = kong.frame().await.expect("arguments");
         let mut reply = BytesMut::new();

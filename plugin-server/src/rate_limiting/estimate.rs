@@ -27,6 +27,7 @@
 //! `max_tokens: 100, n: 3` 600. What an answer needs beyond its reservation becomes a debt when it is settled.
 
 use bpe_openai::Tokenizer;
+use serde::{Deserialize, Serialize};
 
 use super::learned::Forecast;
 use super::request::Request;
@@ -50,7 +51,7 @@ pub enum EstimateMode {
 }
 
 /// A request's price in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
@@ -63,7 +64,8 @@ pub struct Estimate {
 }
 
 /// A byte-pair vocabulary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Vocabulary {
     /// GPT-4, GPT-3.5, `text-embedding-*`.
     Cl100k,

@@ -6,21 +6,84 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use token_limiter::Reservation;
 
-use super::config::Unit;
-use super::estimate::{Estimate, Vocabulary};
+use super::config::{Share, Unit};
+use super::estimate::Estimate;
+use super::price::Price;
 
 /// An admitted request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handle {
     /// The reservation to settle.
     pub reservation: Reservation,
+    /// The store that holds it.
+    pub store: StoreKind,
+    /// What else settling needs.
+    pub request: Admitted,
+}
+
+/// Which store holds a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// This process's memory.
+    Memory,
+    /// Redis, or what stands in for it while it is away.
+    Redis,
+}
+
+impl StoreKind {
+    /// The store's name in `policy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// What is known of an admitted request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
     /// What the request was thought to cost.
+    #[serde(rename = "e")]
     pub estimate: Estimate,
-    /// For each charge what it counts, and how much was charged.
-    pub charges: Vec<(Unit, u64)>,
+    /// Whose answers are like this request's.
+    #[serde(rename = "k")]
+    pub learner: u64,
+    /// The model that it names.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Who pays, for people.
+    #[serde(rename = "t")]
+    pub tenant: String,
+    /// What tokens of the model cost, if the price table says.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// What was charged, in the order of the reservation's keys.
+    #[serde(rename = "c")]
+    pub charges: Vec<Charged>,
+}
+
+/// One charge of an admitted request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charged {
+    /// What the limit counts.
+    #[serde(rename = "u")]
+    pub unit: Unit,
+    /// How much was charged.
+    #[serde(rename = "r")]
+    pub reserved: u64,
+    /// What a token that the provider read from its cache counts for.
+    #[serde(
+        rename = "w",
+        default = "Share::whole",
+        skip_serializing_if = "Share::is_whole"
+    )]
+    pub cached_weight: Share,
 }
 
 /// A text that is no handle of this version.
@@ -28,31 +91,29 @@ pub struct Handle {
 #[error("not a handle of an admitted request")]
 pub struct InvalidHandle;
 
+#[derive(Serialize, Deserialize)]
+struct Text<A> {
+    #[serde(rename = "v")]
+    version: u8,
+    #[serde(rename = "s")]
+    store: StoreKind,
+    #[serde(rename = "id")]
+    reservation: String,
+    #[serde(flatten)]
+    request: A,
+}
+
+const VERSION: u8 = 2;
+
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Estimate {
-            prompt_tokens,
-            counted_tokens,
-            output_tokens,
-            vocabulary,
-        } = self.estimate;
-        let vocabulary = match vocabulary {
-            Vocabulary::Cl100k => 'c',
-            Vocabulary::O200k => 'o',
+        let text = Text {
+            version: VERSION,
+            store: self.store,
+            reservation: self.reservation.to_string(),
+            request: &self.request,
         };
-        write!(
-            f,
-            "2;{};{prompt_tokens};{counted_tokens};{output_tokens};{vocabulary}",
-            self.reservation
-        )?;
-        for (unit, cost) in &self.charges {
-            let unit = match unit {
-                Unit::Requests => 'r',
-                Unit::TotalTokens => 't',
-            };
-            write!(f, ";{unit}{cost}")?;
-        }
-        Ok(())
+        f.write_str(&serde_json::to_string(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -60,37 +121,14 @@ impl FromStr for Handle {
     type Err = InvalidHandle;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut fields = text.split(';');
-        let mut next = || fields.next().ok_or(InvalidHandle);
-        let number = |text: &str| text.parse().map_err(|_| InvalidHandle);
-        if next()? != "2" {
+        let text: Text<Admitted> = serde_json::from_str(text).map_err(|_| InvalidHandle)?;
+        if text.version != VERSION {
             return Err(InvalidHandle);
         }
-        let reservation = next()?.parse().map_err(|_| InvalidHandle)?;
-        let estimate = Estimate {
-            prompt_tokens: number(next()?)?,
-            counted_tokens: number(next()?)?,
-            output_tokens: number(next()?)?,
-            vocabulary: match next()? {
-                "c" => Vocabulary::Cl100k,
-                "o" => Vocabulary::O200k,
-                _ => return Err(InvalidHandle),
-            },
-        };
-        let charge = |text: &str| {
-            if let Some(cost) = text.strip_prefix('r') {
-                Ok((Unit::Requests, number(cost)?))
-            } else if let Some(cost) = text.strip_prefix('t') {
-                Ok((Unit::TotalTokens, number(cost)?))
-            } else {
-                Err(InvalidHandle)
-            }
-        };
-        let charges = fields.map(charge).collect::<Result<_, _>>()?;
         Ok(Self {
-            reservation,
-            estimate,
-            charges,
+            reservation: text.reservation.parse().map_err(|_| InvalidHandle)?,
+            store: text.store,
+            request: text.request,
         })
     }
 }
@@ -102,38 +140,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_survives_its_text() {
+    fn a_handle_survives_its_text_and_half_of_it_is_none() {
+        let reservation = Reservation {
+            id: ReservationId {
+                epoch: 1,
+                serial: 2,
+            },
+            keys: std::iter::repeat_n("00000000000000010000000000000002".parse().unwrap(), 2)
+                .collect(),
+        };
         let handle = Handle {
-            reservation: Reservation {
-                id: ReservationId {
-                    epoch: 1,
-                    serial: 2,
-                },
-                keys: ["3", "4"]
-                    .map(|digit| digit.repeat(32).parse().unwrap())
-                    .into_iter()
-                    .collect(),
+            reservation,
+            store: StoreKind::Memory,
+            request: Admitted {
+                estimate: Estimate::default(),
+                learner: u64::MAX,
+                model: Some("gpt-\"4\"".to_owned()),
+                tenant: "ä;,".to_owned(),
+                price: Some(Price::default()),
+                charges: vec![
+                    Charged {
+                        unit: Unit::Requests,
+                        reserved: 1,
+                        cached_weight: Share::WHOLE,
+                    },
+                    Charged {
+                        unit: Unit::TotalTokens,
+                        reserved: u64::MAX,
+                        cached_weight: Share::new(0.1).unwrap(),
+                    },
+                ],
             },
-            estimate: Estimate {
-                prompt_tokens: 300,
-                counted_tokens: 240,
-                output_tokens: u64::MAX,
-                vocabulary: Vocabulary::Cl100k,
-            },
-            charges: vec![(Unit::Requests, 1), (Unit::TotalTokens, 812)],
         };
         let text = handle.to_string();
-        assert_eq!(
-            text,
-            "2;00000000000000010000000000000002:33333333333333333333333333333333,44444444444444444444444444444444;300;240;18446744073709551615;c;r1;t812"
-        );
         assert_eq!(text.parse(), Ok(handle));
-        for cut in 0..text.find(";r1").unwrap() {
+        for (cut, _) in text.char_indices() {
             assert_eq!(text[..cut].parse::<Handle>(), Err(InvalidHandle), "{cut}");
         }
-        assert_eq!(
-            text.replacen('2', "1", 1).parse::<Handle>(),
-            Err(InvalidHandle)
-        );
+        let other_version = text.replacen("\"v\":2", "\"v\":1", 1);
+        assert_ne!(other_version, text);
+        assert_eq!(other_version.parse::<Handle>(), Err(InvalidHandle));
     }
 }

@@ -12,13 +12,17 @@
 //!    value could name too (test: `an_absent_value_falls_back_to_the_address_and_never_meets_a_present_one`).
 //! 2. Values are compared byte for byte, each with its kind (test: `values_of_different_kinds_never_meet`).
 
+use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use token_limiter::{Identity, Key};
 
-use super::config::LimitSettings;
+use super::config::{EstimateMode, LimitSettings, Settings};
+use super::matching::Match;
 
 /// A value that a limit keeps its counters apart by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +77,21 @@ impl FromStr for LimitBy {
     }
 }
 
+impl fmt::Display for LimitBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Consumer => "consumer",
+            Self::Credential => "credential",
+            Self::Ip => "ip",
+            Self::Service => "service",
+            Self::Route => "route",
+            Self::Model => "model",
+            Self::Header(name) => return write!(f, "header:{name}"),
+            Self::Claim(path) => return write!(f, "claim:{}", path.join(".")),
+        })
+    }
+}
+
 /// RFC 9110, section 5.6.2: a token.
 fn is_header_name(name: &str) -> bool {
     !name.is_empty()
@@ -85,11 +104,15 @@ fn is_header_name(name: &str) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The entity that the plugin is attached to: counters of different scopes never meet, whatever their limits' names.
-    pub scope: String,
+    pub scope: Arc<str>,
     /// The client's address; empty only if the gateway does not know it.
     pub ip: Vec<u8>,
     /// The consumer's id.
     pub consumer: Option<Vec<u8>>,
+    /// The consumer's username, for people.
+    pub username: Option<String>,
+    /// The consumer's tags.
+    pub consumer_tags: Vec<String>,
     /// The credential's id.
     pub credential: Option<Vec<u8>>,
     /// The service's id.
@@ -117,6 +140,10 @@ pub struct Needs {
     pub route: bool,
     /// The body, for the model or for tokens.
     pub body: bool,
+    /// The size of the body, in its place.
+    pub content_length: bool,
+    /// The path, for the API and for a model that is named there.
+    pub path: bool,
     /// The verified claims.
     pub claims: bool,
     /// These headers, in lower case, each once.
@@ -124,10 +151,14 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What these limits are kept apart by.
-    pub fn of<'a>(limits: impl IntoIterator<Item = &'a LimitSettings>) -> Self {
-        let mut needs = Self::default();
-        for by in limits.into_iter().flat_map(|limit| &limit.limit_by) {
+    /// What these settings ask about a caller.
+    pub fn of(settings: &Settings) -> Self {
+        let mut needs = Self {
+            body: settings.reads_bodies(),
+            path: settings.reads_paths(),
+            ..Self::default()
+        };
+        for by in settings.limits.iter().flat_map(|limit| &limit.limit_by) {
             match by {
                 LimitBy::Consumer => needs.consumer = true,
                 LimitBy::Credential => needs.credential = true,
@@ -143,21 +174,82 @@ impl Needs {
                 }
             }
         }
+        let limits = settings.limits.iter().map(|limit| &limit.matches);
+        let priorities = settings.priorities.iter().map(|priority| &priority.matches);
+        for Match {
+            models,
+            consumer_tags,
+            claims,
+        } in limits.chain(priorities)
+        {
+            needs.body |= !models.is_empty();
+            needs.consumer |= !consumer_tags.is_empty();
+            needs.claims |= !claims.is_empty();
+        }
+        // A model may be named in the path.
+        needs.path |= needs.body;
+        needs.content_length = !needs.body
+            && settings.counts_usage()
+            && settings.estimate == EstimateMode::ContentLength;
         needs
     }
 }
 
 impl Caller {
-    /// The counter of this caller under a limit.
-    pub fn key(&self, limit: &LimitSettings) -> Key {
+    /// The digest of the values that these limits are kept apart by, with the scope.
+    pub fn identity(&self, limit_by: &[LimitBy]) -> Identity {
         let mut parts = vec![self.scope.as_bytes().to_vec()];
-        for by in &limit.limit_by {
+        for by in limit_by {
             let (kind, value) = self.value(by).unwrap_or_else(|| (b'-', self.ip.clone()));
             parts.push(vec![kind]);
             parts.push(value);
         }
-        let identity = Identity::new(parts.iter().map(Vec::as_slice));
-        Key::new(&limit.limit, limit.unit.name(), &identity)
+        Identity::new(parts.iter().map(Vec::as_slice))
+    }
+
+    /// The counter of this caller under a limit.
+    pub fn key(&self, limit: &LimitSettings) -> Key {
+        Key::new(
+            &limit.limit,
+            limit.unit.name(),
+            &self.identity(&limit.limit_by),
+        )
+    }
+
+    /// What the values are called, for people: the username for a consumer's id, and no header that may be a secret.
+    pub fn labels(&self, limit_by: &[LimitBy]) -> Vec<(String, String)> {
+        limit_by
+            .iter()
+            .map(|by| (by.to_string(), self.label(by)))
+            .collect()
+    }
+
+    /// The address, for people.
+    pub fn address(&self) -> String {
+        String::from_utf8_lossy(&self.ip).into_owned()
+    }
+
+    fn label(&self, by: &LimitBy) -> String {
+        let text = |value: &[u8]| {
+            String::from_utf8_lossy(value)
+                .chars()
+                .take(LONGEST_LABEL)
+                .collect()
+        };
+        match (by, self.value(by)) {
+            (_, None) => self.address(),
+            (LimitBy::Consumer, Some((_, id))) => {
+                self.username.clone().unwrap_or_else(|| text(&id))
+            }
+            (LimitBy::Header(name), Some((_, value))) if may_be_secret(name) => {
+                let digest = Sha256::digest(&value);
+                format!(
+                    "sha256:{:02x}{:02x}{:02x}{:02x}",
+                    digest[0], digest[1], digest[2], digest[3]
+                )
+            }
+            (_, Some((_, value))) => text(&value),
+        }
     }
 
     /// The value, and a letter for what kind of value it is. `-` is taken: it marks an address in place of an absent value.
@@ -192,12 +284,24 @@ impl Caller {
     }
 }
 
+/// The longest label, in characters.
+const LONGEST_LABEL: usize = 128;
+
+/// Whether a header's name says that its value may let somebody in.
+fn may_be_secret(name: &str) -> bool {
+    [
+        "auth", "key", "token", "secret", "cookie", "password", "session",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::super::config::Unit;
-    use super::super::config::tests::limit;
+    use super::super::config::tests::{limit, settings};
     use super::*;
 
     fn key(caller: &Caller, limit_by: &[&str]) -> Key {
@@ -305,7 +409,7 @@ mod tests {
         let tokens = limit("n", Unit::TotalTokens, 1, &["consumer", "model"]);
         let requests = limit("n", Unit::Requests, 1, &["consumer", "model"]);
         let elsewhere = Caller {
-            scope: "route-2".to_owned(),
+            scope: "route-2".into(),
             ..caller.clone()
         };
         assert_ne!(caller.key(&tokens), elsewhere.key(&tokens));
@@ -320,15 +424,69 @@ mod tests {
 
     #[test]
     fn only_what_the_limits_name_is_needed() {
-        let limits = [
+        let needs = |limits| Needs::of(&settings(limits));
+        let plain = needs(vec![
             limit("a", Unit::Requests, 1, &["ip", "header:X-A"]),
-            limit("b", Unit::Requests, 1, &["header:x-a", "claim:tenant"]),
-        ];
+            limit(
+                "b",
+                Unit::ConcurrentRequests,
+                1,
+                &["header:x-a", "claim:tenant"],
+            ),
+        ]);
         let expected = Needs {
             claims: true,
             headers: vec!["x-a".to_owned()],
             ..Needs::default()
         };
-        assert_eq!(Needs::of(&limits), expected);
+        assert_eq!(plain, expected);
+        let mut tiered = limit("a", Unit::Requests, 1, &["ip"]);
+        tiered.matches.consumer_tags.push("free".to_owned());
+        assert_eq!(
+            needs(vec![tiered]),
+            Needs {
+                consumer: true,
+                ..Needs::default()
+            }
+        );
+        let tokens = needs(vec![limit("a", Unit::PromptTokens, 1, &["ip"])]);
+        assert!(tokens.body && tokens.path);
+    }
+
+    #[test]
+    fn people_see_names_and_never_what_may_be_a_secret() {
+        let caller = Caller {
+            username: Some("alice".to_owned()),
+            headers: vec![
+                ("x-team".to_owned(), b"red".to_vec()),
+                ("x-api-key".to_owned(), b"hunter2".to_vec()),
+            ],
+            claims: json!({"org": {"id": 7}}),
+            ..caller("192.0.2.1", Some("0f0e"))
+        };
+        let by = |texts: &[&str]| -> Vec<LimitBy> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let labels = caller.labels(&by(&[
+            "consumer",
+            "header:x-team",
+            "header:X-Api-Key",
+            "claim:org.id",
+            "route",
+        ]));
+        let shown: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "consumer=alice",
+                "header:x-team=red",
+                "header:x-api-key=sha256:f52fbd32",
+                "claim:org.id=7",
+                "route=192.0.2.1"
+            ]
+        );
     }
 }

@@ -134,6 +134,18 @@ pub enum Source {
     Reserved,
 }
 
+impl Source {
+    /// The source's name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Counted => "counted",
+            Self::Measured => "measured",
+            Self::Reserved => "reserved",
+        }
+    }
+}
+
 /// What a request really cost, and how that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spent {

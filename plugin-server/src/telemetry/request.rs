@@ -32,6 +32,8 @@ pub enum Decision {
     NeverPasses,
     /// Its model is on no list.
     ModelNotAllowed,
+    /// No store can decide.
+    StoreUnavailable,
 }
 
 impl Decision {
@@ -41,6 +43,7 @@ impl Decision {
             Self::Denied => "denied",
             Self::NeverPasses => "never_passes",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::StoreUnavailable => "store_unavailable",
         }
     }
 }

@@ -4,28 +4,46 @@ use std::time::Duration;
 
 use kong_pdk::PluginConfig;
 use serde::Deserialize;
-use token_limiter::{Cost, Limit, Window};
+use token_limiter::{Calendar, Cost, InvalidWindow, Limit, TimeZone, Window};
 
-use crate::rate_limiting::config::{self as policy, ConfigError, LimitSettings, Settings};
+use crate::rate_limiting::config::{
+    self as policy, ConfigError, LimitProblem, LimitSettings, Settings, Share,
+};
+use crate::rate_limiting::matching::{ClaimMatch, Match, ModelPattern};
+use crate::rate_limiting::price::{Price, PriceTable, TokenPrice};
 
 /// The configuration of llm-rate-limiting.
 #[derive(Clone, Debug, Deserialize, PluginConfig)]
 pub struct Config {
-    /// The limits. Each applies to every request, and a request passes only if all have room.
+    /// The limits. Each applies to the requests that it matches, and a request passes only if all that apply have room.
     #[kong(len_min = 1)]
     limits: Vec<LimitConfig>,
+    /// Classes of requests that may fill each limit only in part, so that the rest is there for others; the first that matches decides.
+    priorities: Option<Vec<PriorityConfig>>,
+    /// What tokens cost, for limits on cost: the first entry whose model fits decides.
+    prices: Option<Vec<PriceConfig>>,
+    /// The models that may be asked, as patterns such as gpt-4o*; without any, all. A request whose model cannot be read is refused.
+    allowed_models: Option<Vec<String>>,
+    /// What happens to the caps that clients put on the length of answers.
+    max_tokens: Option<MaxTokensConfig>,
+    /// How a request is priced before its answer: by its body, by the body's size, or not at all.
+    #[kong(default = "body")]
+    estimate: Estimate,
     /// Where counters live: in the plugin server's memory, exact for one node.
     #[kong(default = "memory")]
     policy: StorePolicy,
     /// Whether streams are asked to report their usage, and whether clients then see the event that does.
     #[kong(default = "hide")]
     stream_usage: StreamUsage,
-    /// The form of a refusal's body.
-    #[kong(default = "openai")]
+    /// The form of a refusal's body; auto takes that of the provider whose API the request's path belongs to.
+    #[kong(default = "auto")]
     error_format: ErrorFormat,
     /// Whether clients get no header that tells their limits.
     #[kong(default = false)]
     hide_client_headers: bool,
+    /// Whether clients also get Kong Enterprise's X-AI-RateLimit headers, of the limit with the least left.
+    #[kong(default = false)]
+    kong_headers: bool,
     /// The status of a refusal that waiting cures.
     #[kong(default = 429, between = [400, 599])]
     error_code: u16,
@@ -38,34 +56,147 @@ struct LimitConfig {
     /// The limit's name in headers and messages: letters, digits, '_', '.' and '-'.
     #[kong(len_min = 1, len_max = 64, match = "^[%w_.-]+$")]
     name: String,
-    /// What the limit counts.
+    /// What the limit counts; cost is in micro-dollars by the price table.
     #[kong(default = "total_tokens")]
     unit: Unit,
     /// The most that any window may spend.
     #[kong(gt = 0)]
     limit: u64,
-    /// The length of the window in seconds.
+    /// The length of the window in seconds: of every type but calendar. For concurrent_requests, the lease of a request whose end nobody sees.
     #[kong(gt = 0)]
-    window_size: u64,
-    /// How the window moves.
+    window_size: Option<u64>,
+    /// How the window moves. In a token_bucket, the limit flows in once in each window_size.
     #[kong(default = "sliding")]
     window_type: WindowType,
+    /// The most that a token_bucket holds; by default the limit.
+    #[kong(gt = 0)]
+    burst: Option<u64>,
+    /// The period of a calendar window.
+    calendar: Option<CalendarPeriod>,
+    /// The time zone in which a calendar's days and months begin, such as Europe/Berlin; by default UTC.
+    time_zone: Option<String>,
     /// Whose counters are kept apart: consumer, credential, ip, service, route, model, header:NAME or claim:PATH as verified by llm-jwt. An absent value falls back to the ip.
     #[kong(default = ["consumer"], len_min = 1)]
     limit_by: Vec<String>,
+    /// The requests that the limit is for; by default all.
+    #[serde(rename = "match")]
+    matches: Option<MatchConfig>,
+    /// Whether the limit refuses, or only counts and tells the operator what it would have refused.
+    #[kong(default = "enforce")]
+    mode: Mode,
+    /// The share of the limit from which on clients and metrics are warned, such as 0.8.
+    #[kong(between = [0, 1])]
+    warn_at: Option<f64>,
+    /// What a prompt token that the provider read from its cache counts for in a limit on tokens: 0 is nothing, 1 as any other.
+    #[kong(default = 1, between = [0, 1])]
+    cached_weight: f64,
+}
+
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct MatchConfig {
+    /// Patterns of models, such as gpt-4*, in any case; one must fit.
+    models: Option<Vec<String>>,
+    /// Tags of the consumer, one of which it must have.
+    consumer_tags: Option<Vec<String>>,
+    /// Claims that llm-jwt has verified; all must fit.
+    claims: Option<Vec<ClaimConfig>>,
+}
+
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct ClaimConfig {
+    /// Where the claim is, step by step.
+    #[kong(len_min = 1)]
+    path: Vec<String>,
+    /// The values of which it must have one.
+    #[kong(len_min = 1)]
+    one_of: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct PriorityConfig {
+    /// The class's name, for people.
+    #[kong(len_min = 1, len_max = 64)]
+    name: String,
+    /// The requests of this class; by default all.
+    #[serde(rename = "match")]
+    matches: Option<MatchConfig>,
+    /// How full this class may make a limit: 0.8 leaves a fifth to the others.
+    #[kong(between = [0, 1])]
+    share: f64,
+}
+
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct PriceConfig {
+    /// The pattern of models that have this price; * fits every model, one that is not named included.
+    #[kong(len_min = 1)]
+    model: String,
+    /// Dollars for a million tokens of the prompt.
+    #[kong(between = [0, 1_000_000])]
+    input: f64,
+    /// Dollars for a million tokens of the answer.
+    #[kong(between = [0, 1_000_000])]
+    output: f64,
+    /// Dollars for a million tokens of the prompt that the provider read from its cache; by default those of input.
+    #[kong(between = [0, 1_000_000])]
+    cached_input: Option<f64>,
+    /// Dollars for a million tokens of the prompt that the provider wrote to its cache; by default those of input.
+    #[kong(between = [0, 1_000_000])]
+    cache_write: Option<f64>,
+    /// Dollars for a million tokens of reasoning; by default those of output.
+    #[kong(between = [0, 1_000_000])]
+    reasoning: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
+struct MaxTokensConfig {
+    /// A client's larger cap is lowered to this many tokens.
+    #[kong(gt = 0)]
+    clamp: Option<u64>,
+    /// A request without a cap gets one of this many tokens.
+    #[kong(gt = 0)]
+    inject: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
 #[serde(rename_all = "snake_case")]
 enum Unit {
     Requests,
+    PromptTokens,
+    CompletionTokens,
     TotalTokens,
+    Cost,
+    ConcurrentRequests,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, PluginConfig)]
+#[serde(rename_all = "snake_case")]
+enum WindowType {
+    Sliding,
+    Fixed,
+    TokenBucket,
+    Calendar,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
 #[serde(rename_all = "snake_case")]
-enum WindowType {
-    Sliding,
+enum CalendarPeriod {
+    Day,
+    Month,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Enforce,
+    Shadow,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
+#[serde(rename_all = "snake_case")]
+enum Estimate {
+    None,
+    ContentLength,
+    Body,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
@@ -85,27 +216,53 @@ enum StreamUsage {
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
 #[serde(rename_all = "snake_case")]
 enum ErrorFormat {
+    Auto,
     Openai,
+    Anthropic,
+    Problem,
+    Kong,
 }
 
 impl TryFrom<Config> for Settings {
     type Error = ConfigError;
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
-        // Of these there is one value each yet: the schema refuses any other.
-        let (StorePolicy::Memory, ErrorFormat::Openai) = (config.policy, config.error_format);
+        // Of this there is one value yet: the schema refuses any other.
+        let StorePolicy::Memory = config.policy;
+        let allowed_models = config.allowed_models.unwrap_or_default();
+        let max_tokens = config.max_tokens;
         Ok(Self {
-            limits: config
-                .limits
-                .into_iter()
-                .map(LimitSettings::try_from)
-                .collect::<Result<_, _>>()?,
+            limits: each(config.limits, LimitSettings::try_from)?,
+            priorities: each(config.priorities.unwrap_or_default(), |class| class.read())?,
+            prices: PriceTable {
+                entries: each(config.prices.unwrap_or_default(), |price| price.read())?,
+            },
+            allowed_models: each(allowed_models, |pattern| {
+                ModelPattern::new(&pattern).map_err(ConfigError::AllowedModel)
+            })?,
+            max_tokens: policy::MaxTokens {
+                clamp: max_tokens.and_then(|caps| caps.clamp),
+                inject: max_tokens.and_then(|caps| caps.inject),
+            },
+            estimate: match config.estimate {
+                Estimate::None => policy::EstimateMode::None,
+                Estimate::ContentLength => policy::EstimateMode::ContentLength,
+                Estimate::Body => policy::EstimateMode::Body,
+            },
             stream_usage: match config.stream_usage {
                 StreamUsage::Hide => policy::StreamUsage::Hide,
                 StreamUsage::Inject => policy::StreamUsage::Inject,
                 StreamUsage::Off => policy::StreamUsage::Off,
             },
+            error_format: match config.error_format {
+                ErrorFormat::Auto => policy::ErrorFormat::Auto,
+                ErrorFormat::Openai => policy::ErrorFormat::Openai,
+                ErrorFormat::Anthropic => policy::ErrorFormat::Anthropic,
+                ErrorFormat::Problem => policy::ErrorFormat::Problem,
+                ErrorFormat::Kong => policy::ErrorFormat::Kong,
+            },
             hide_client_headers: config.hide_client_headers,
+            kong_headers: config.kong_headers,
             error_code: config.error_code,
             error_message: config.error_message,
         })
@@ -116,37 +273,164 @@ impl TryFrom<LimitConfig> for LimitSettings {
     type Error = ConfigError;
 
     fn try_from(config: LimitConfig) -> Result<Self, ConfigError> {
-        let name = config.name;
-        let WindowType::Sliding = config.window_type;
-        let window =
-            Window::sliding(Duration::from_secs(config.window_size)).map_err(|source| {
-                ConfigError::Window {
-                    name: name.clone(),
-                    source,
-                }
-            })?;
-        let limit_by = config
-            .limit_by
-            .iter()
-            .map(|by| by.parse())
-            .collect::<Result<_, _>>()
-            .map_err(|source| ConfigError::LimitBy {
-                name: name.clone(),
-                source,
-            })?;
-        Ok(Self {
+        let name = config.name.clone();
+        config
+            .read()
+            .map_err(|problem| ConfigError::Limit { name, problem })
+    }
+}
+
+impl LimitConfig {
+    fn read(self) -> Result<LimitSettings, LimitProblem> {
+        let window = self.window()?;
+        let share =
+            |field, share| Share::new(share).map_err(|error| LimitProblem::Share(field, error));
+        Ok(LimitSettings {
             limit: Limit {
-                name,
-                limit: Cost::new(config.limit),
+                name: self.name,
+                limit: Cost::new(self.limit),
                 window,
             },
-            unit: match config.unit {
+            unit: match self.unit {
                 Unit::Requests => policy::Unit::Requests,
+                Unit::PromptTokens => policy::Unit::PromptTokens,
+                Unit::CompletionTokens => policy::Unit::CompletionTokens,
                 Unit::TotalTokens => policy::Unit::TotalTokens,
+                Unit::Cost => policy::Unit::Cost,
+                Unit::ConcurrentRequests => policy::Unit::ConcurrentRequests,
             },
-            limit_by,
+            limit_by: each(self.limit_by, |by| {
+                by.parse().map_err(LimitProblem::LimitBy)
+            })?,
+            matches: matches(self.matches)?,
+            mode: match self.mode {
+                Mode::Enforce => policy::Mode::Enforce,
+                Mode::Shadow => policy::Mode::Shadow,
+            },
+            warn_at: self
+                .warn_at
+                .map(|warn_at| share("warn_at", warn_at))
+                .transpose()?,
+            cached_weight: share("cached_weight", self.cached_weight)?,
         })
     }
+
+    fn window(&self) -> Result<Window, LimitProblem> {
+        let kind = self.window_type;
+        for (field, given, owner, owner_name) in [
+            (
+                "burst",
+                self.burst.is_some(),
+                WindowType::TokenBucket,
+                "token_bucket",
+            ),
+            (
+                "calendar",
+                self.calendar.is_some(),
+                WindowType::Calendar,
+                "calendar",
+            ),
+            (
+                "time_zone",
+                self.time_zone.is_some(),
+                WindowType::Calendar,
+                "calendar",
+            ),
+        ] {
+            if given && kind != owner {
+                return Err(LimitProblem::Misplaced(field, owner_name));
+            }
+        }
+        if matches!(self.unit, Unit::ConcurrentRequests) && kind != WindowType::Sliding {
+            return Err(LimitProblem::ConcurrencyWindow);
+        }
+        if kind == WindowType::Calendar {
+            if self.window_size.is_some() {
+                return Err(LimitProblem::CalendarWithSize);
+            }
+            let period = match self.calendar.ok_or(LimitProblem::NoCalendar)? {
+                CalendarPeriod::Day => Calendar::Day,
+                CalendarPeriod::Month => Calendar::Month,
+            };
+            let zone = self.time_zone.as_deref().unwrap_or("UTC");
+            let zone = zone.parse::<TimeZone>().map_err(LimitProblem::TimeZone)?;
+            return Ok(Window::calendar(period, zone));
+        }
+        let size = Duration::from_secs(self.window_size.ok_or(LimitProblem::NoWindowSize)?);
+        let window: Result<Window, InvalidWindow> = match kind {
+            WindowType::Fixed => Window::fixed(size),
+            WindowType::TokenBucket => {
+                Window::token_bucket(size, Cost::new(self.burst.unwrap_or(self.limit)))
+            }
+            WindowType::Sliding | WindowType::Calendar => Window::sliding(size),
+        };
+        window.map_err(LimitProblem::Window)
+    }
+}
+
+impl PriorityConfig {
+    fn read(self) -> Result<policy::Priority, ConfigError> {
+        let read = || {
+            Ok(policy::Priority {
+                name: self.name.clone(),
+                matches: matches(self.matches)?,
+                share: Share::new(self.share)
+                    .map_err(|error| LimitProblem::Share("share", error))?,
+            })
+        };
+        read().map_err(|problem| ConfigError::Priority {
+            name: self.name.clone(),
+            problem,
+        })
+    }
+}
+
+impl PriceConfig {
+    fn read(self) -> Result<(ModelPattern, Price), ConfigError> {
+        let price = |field, dollars| {
+            TokenPrice::dollars_per_million(dollars)
+                .map_err(|error| LimitProblem::Price(field, error))
+        };
+        let read = || {
+            let price = Price {
+                input: price("input", self.input)?,
+                output: price("output", self.output)?,
+                cached_input: price("cached_input", self.cached_input.unwrap_or(self.input))?,
+                cache_write: price("cache_write", self.cache_write.unwrap_or(self.input))?,
+                reasoning: price("reasoning", self.reasoning.unwrap_or(self.output))?,
+            };
+            Ok((
+                ModelPattern::new(&self.model).map_err(LimitProblem::Pattern)?,
+                price,
+            ))
+        };
+        read().map_err(|problem| ConfigError::Price {
+            model: self.model.clone(),
+            problem,
+        })
+    }
+}
+
+fn matches(config: Option<MatchConfig>) -> Result<Match, LimitProblem> {
+    let Some(config) = config else {
+        return Ok(Match::default());
+    };
+    let claims = config.claims.unwrap_or_default();
+    Ok(Match {
+        models: each(config.models.unwrap_or_default(), |pattern| {
+            ModelPattern::new(&pattern).map_err(LimitProblem::Pattern)
+        })?,
+        consumer_tags: config.consumer_tags.unwrap_or_default(),
+        claims: claims
+            .into_iter()
+            .map(|ClaimConfig { path, one_of }| ClaimMatch { path, one_of })
+            .collect(),
+    })
+}
+
+/// Reads every entry, or gives the first that cannot be read.
+fn each<T, U, E>(entries: Vec<T>, read: impl Fn(T) -> Result<U, E>) -> Result<Vec<U>, E> {
+    entries.into_iter().map(read).collect()
 }
 
 #[cfg(test)]
@@ -224,10 +508,10 @@ mod tests {
         )
         .to_string();
         for choice in [
-            r#"["requests","total_tokens"]"#,
-            r#"["sliding"]"#,
+            r#"["requests","prompt_tokens","completion_tokens","total_tokens","cost","concurrent_requests"]"#,
+            r#"["sliding","fixed","token_bucket","calendar"]"#,
             r#"["memory"]"#,
-            r#"["openai"]"#,
+            r#"["auto","openai","anthropic","problem","kong"]"#,
         ] {
             assert!(
                 schema.contains(&format!("\"one_of\":{choice}")),

@@ -15,7 +15,9 @@
 
 mod config;
 mod context;
+mod instance;
 
+use std::convert::Infallible;
 use std::sync::{Arc, Once};
 
 use kong_pdk::argument::{MaxEntries, Status};
@@ -30,14 +32,18 @@ use tracing::{debug, warn};
 
 pub use self::config::Config;
 use self::context::{Answered, to_json};
-use crate::rate_limiting::answer::Refusal;
+pub use self::instance::Instance;
+use crate::rate_limiting::answer::{Reason, Refusal};
 use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
 use crate::rate_limiting::identity::{Caller, Needs};
-use crate::rate_limiting::usage::Spent;
-use crate::rate_limiting::{Body, Policy, Pricing, Verdict};
+use crate::rate_limiting::learned::Learned;
+use crate::rate_limiting::outcomes::Outcomes;
+use crate::rate_limiting::usage::{Observed, Spent};
+use crate::rate_limiting::{Body, Closing, Policy, Verdict, Watch};
 use crate::stores::Stores;
+use crate::telemetry::{self, Decision, Telemetry};
 
 /// The handle of an admitted request, from `access` to `log`.
 const HANDLE: &str = "llm_rate_limiting";
@@ -57,21 +63,31 @@ const UNKNOWN_SIZE: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct RateLimiting {
     stores: Arc<Stores>,
+    outcomes: Arc<Outcomes>,
+    learned: Learned,
+    telemetry: Telemetry,
     warned_of_no_tap: Once,
 }
 
 impl RateLimiting {
-    /// The plugin on these stores.
-    pub fn new(stores: Arc<Stores>) -> Self {
+    /// The plugin on these stores, which tells these outcomes and sends its spans there.
+    pub fn new(stores: Arc<Stores>, outcomes: Arc<Outcomes>, telemetry: Telemetry) -> Self {
         Self {
             stores,
+            outcomes,
+            learned: Learned::new(),
+            telemetry,
             warned_of_no_tap: Once::new(),
         }
     }
 
-    /// The plugin on these stores, ready for the server, failing closed.
-    pub fn registration(stores: Arc<Stores>) -> Registration<Self> {
-        kong_pdk::registration!(Self::new(stores))
+    /// The plugin, ready for the server, failing closed.
+    pub fn registration(
+        stores: Arc<Stores>,
+        outcomes: Arc<Outcomes>,
+        telemetry: Telemetry,
+    ) -> Registration<Self> {
+        kong_pdk::registration!(Self::new(stores, outcomes, telemetry))
             .failure(closed(
                 Status::INTERNAL_SERVER_ERROR,
                 "The request could not be metered.",
@@ -80,6 +96,25 @@ impl RateLimiting {
                 Status::SERVICE_UNAVAILABLE,
                 "The gateway is overloaded.",
             ))
+    }
+}
+
+impl RateLimiting {
+    async fn settle(
+        &self,
+        handle: &Handle,
+        observed: Option<&Observed>,
+        status: u16,
+    ) -> Result<Closing, Infallible> {
+        Policy::settle(
+            self.stores.memory(),
+            handle,
+            observed,
+            status,
+            &self.outcomes,
+            &self.learned,
+        )
+        .await
     }
 }
 
@@ -94,61 +129,94 @@ impl Plugin for RateLimiting {
     const PRIORITY: i32 = 905;
 
     type Config = Config;
-    type Instance = Policy;
+    type Instance = Instance;
 
-    fn configure(&self, config: Config) -> Result<Policy, ConfigError> {
+    fn configure(&self, config: Config) -> Result<Instance, ConfigError> {
         let policy = Settings::try_from(config)
             .and_then(Policy::new)
             .map_err(ConfigError::new)?;
-        if policy.counts_tokens() {
+        if policy.counts_usage() {
             // Kong waits for this instance, and the first request for its vocabulary.
             std::thread::spawn(Vocabulary::load_all);
         }
-        Ok(policy)
+        Ok(Instance::new(policy, Arc::clone(&self.outcomes)))
     }
 }
 
 impl Access for RateLimiting {
     async fn access(
         &self,
-        policy: &Policy,
+        instance: &Instance,
         kong: &mut Kong<phase::Access>,
     ) -> Result<Flow, HandlerError> {
-        let (mut caller, body) = ask(policy.needs(), kong).await?;
+        let policy = instance.policy();
+        let place = instance.place(kong.scope());
+        let mut span = self.telemetry.access();
+        let Asked {
+            mut caller,
+            path,
+            traceparent,
+            body,
+        } = ask(policy.needs(), self.telemetry.is_on(), kong).await?;
+        span.joins(traceparent.as_deref());
+        caller.scope = Arc::clone(&place.name);
+        let path = path.as_deref();
+        let price = |body| policy.price(&caller, path, body, &self.learned);
         let pricing = match body {
-            None => Pricing::default(),
-            Some(RawBody::Content(content)) => policy.price(Body::Whole(&content)),
-            Some(RawBody::File(path)) => match read_file(&path).await {
-                Some(content) => policy.price(Body::Whole(&content)),
-                None => policy.price(Body::Size(content_length(kong).await?)),
+            None => price(Body::Size(0)),
+            Some(Sent::Size(bytes)) => price(Body::Size(bytes)),
+            Some(Sent::Body(RawBody::Content(content))) => price(Body::Whole(&content)),
+            Some(Sent::Body(RawBody::File(file))) => match read_file(&file).await {
+                Some(content) => price(Body::Whole(&content)),
+                None => price(Body::Size(content_length(kong).await?)),
             },
-            Some(RawBody::Unreadable(reason)) => {
+            Some(Sent::Body(RawBody::Unreadable(reason))) => {
                 warn!(%reason, "kong cannot read the request's body: it is priced by its size");
-                policy.price(Body::Size(content_length(kong).await?))
+                price(Body::Size(content_length(kong).await?))
             }
         };
-        caller.model = pricing.model;
+        caller.model.clone_from(&pricing.model);
+        let watch = Watch {
+            outcomes: &self.outcomes,
+            scope: &place.scope,
+        };
         let Ok(verdict) = policy
-            .decide(self.stores.memory(), &caller, pricing.estimate)
+            .decide(self.stores.memory(), &caller, &pricing, watch)
             .await;
+        if let Some(model) = &pricing.model {
+            span.model(model);
+        }
         let (handle, headers) = match verdict {
-            Verdict::Refused(refusal) => return Ok(Flow::Exit(exit(refusal))),
+            Verdict::Refused(refusal) => {
+                span.decided(decision(refusal.reason), refusal.limit.as_deref());
+                return Ok(Flow::Exit(exit(refusal)));
+            }
             Verdict::Admitted { handle, headers } => (handle, headers),
         };
+        span.decided(Decision::Granted, None);
         if !headers.is_empty() {
             kong.defer(response::set_headers(headers));
         }
-        if policy.counts_tokens() {
-            kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
-            // A compressed answer could not be read by the tap.
-            kong.defer(service::request::set_header("Accept-Encoding", "identity"));
-        } else {
-            // The answer changes nothing: the books are closed here, and `log` has nothing to ask.
-            let Ok(_) = Policy::settle(self.stores.memory(), &handle, None, 0).await;
+        match handle {
+            Some(handle) if policy.settles_late() => {
+                kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
+                if let Some(carried) = span.carry() {
+                    kong.defer(ctx::set_shared(telemetry::KEY, carried));
+                }
+                if policy.counts_usage() {
+                    // A compressed answer could not be read by the tap.
+                    kong.defer(service::request::set_header("Accept-Encoding", "identity"));
+                }
+            }
+            Some(handle) => {
+                // The answer changes nothing: the books are closed here, and `log` has nothing to ask.
+                let Ok(_) = self.settle(&handle, None, 0).await;
+            }
+            None => {}
         }
         if let Some(body) = pricing.rewritten {
             kong.defer(service::request::set_raw_body(body));
-            if policy.hides_stream_usage() {
+            if pricing.asks_usage && policy.hides_stream_usage() {
                 kong.defer(ctx::set_shared(HIDE_USAGE, true));
             }
         }
@@ -157,26 +225,49 @@ impl Access for RateLimiting {
 }
 
 impl Log for RateLimiting {
-    async fn log(&self, policy: &Policy, kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
-        if !policy.counts_tokens() {
+    async fn log(
+        &self,
+        instance: &Instance,
+        kong: &mut Kong<phase::Log>,
+    ) -> Result<(), HandlerError> {
+        let policy = instance.policy();
+        if !policy.settles_late() {
             return Ok(());
         }
         let Some(answered) = context::answered(kong).await? else {
             return Ok(());
         };
+        let mut span = self.telemetry.settlement();
+        if self.telemetry.is_on() {
+            let (carried, traceparent) = kong
+                .batch((
+                    ctx::get_shared(telemetry::KEY),
+                    request::get_header("traceparent"),
+                ))
+                .await?;
+            let traceparent = traceparent.map(|text| text.to_string_lossy().into_owned());
+            span.joins(carried.as_str(), traceparent.as_deref());
+        }
         let Answered {
             handle,
             status,
             observed,
         } = answered;
         let handle: Handle = handle.parse()?;
-        let Ok(closing) =
-            Policy::settle(self.stores.memory(), &handle, observed.as_ref(), status).await;
-        debug!(reserved = ?handle.charges, spent = ?closing.spent, status, "request settled");
+        let Ok(closing) = self.settle(&handle, observed.as_ref(), status).await;
+        span.settled(telemetry::Settled {
+            tokens: closing
+                .spent
+                .usage()
+                .map(|usage| (usage.prompt_tokens, usage.completion_tokens)),
+            source: closing.spent.source().name(),
+            status,
+        });
+        debug!(reserved = ?handle.request.charges, spent = ?closing.spent, status, "request settled");
         if closing.settlement == Settlement::Unknown {
             debug!(reservation = %handle.reservation, "the reservation was no longer open: its charge stands");
         }
-        if closing.spent == Spent::Unseen {
+        if policy.counts_usage() && closing.spent == Spent::Unseen {
             self.warned_of_no_tap.call_once(|| {
                 warn!("no usage tap saw an answer: estimates stand as charged; enable kong/usage-tap.lua in post-function's body_filter");
             });
@@ -185,13 +276,27 @@ impl Log for RateLimiting {
     }
 }
 
+/// What Kong says about a request.
+struct Asked {
+    caller: Caller,
+    path: Option<String>,
+    traceparent: Option<String>,
+    body: Option<Sent>,
+}
+
+/// What is known of a request's body.
+enum Sent {
+    Body(RawBody),
+    Size(u64),
+}
+
 /// Asks Kong in one write for what the policy needs.
 async fn ask(
     needs: &Needs,
+    traced: bool,
     kong: &mut Kong<phase::Access>,
-) -> Result<(Caller, Option<RawBody>), kong_pdk::Error> {
-    let scope = scope(kong);
-    let (ip, consumer, claims, credential, service, route, headers, body) = kong
+) -> Result<Asked, kong_pdk::Error> {
+    let (ip, consumer, claims, credential, service, route, headers, path, size, trace, body) = kong
         .batch((
             client::get_forwarded_ip(),
             needs.consumer.then(client::get_consumer),
@@ -200,13 +305,29 @@ async fn ask(
             needs.service.then(router::get_service),
             needs.route.then(router::get_route),
             (!needs.headers.is_empty()).then(|| request::get_headers(MaxEntries::MOST)),
+            needs.path.then(request::get_path),
+            needs
+                .content_length
+                .then(|| request::get_header("content-length")),
+            traced.then(|| request::get_header("traceparent")),
             needs.body.then(request::get_raw_body),
         ))
         .await?;
+    let consumer = consumer.flatten();
     let mut caller = Caller {
-        scope,
         ip: ip.to_vec(),
-        consumer: consumer.flatten().map(|consumer| consumer.id.to_vec()),
+        consumer: consumer.as_ref().map(|consumer| consumer.id.to_vec()),
+        username: consumer
+            .as_ref()
+            .map(|consumer| String::from_utf8_lossy(&consumer.username).into_owned())
+            .filter(|name| !name.is_empty()),
+        consumer_tags: consumer
+            .map(|consumer| {
+                let tags = consumer.tags.iter();
+                tags.map(|tag| String::from_utf8_lossy(tag).into_owned())
+                    .collect()
+            })
+            .unwrap_or_default(),
         credential: credential
             .flatten()
             .map(|credential| credential.id.to_vec()),
@@ -226,19 +347,19 @@ async fn ask(
             }
         }
     }
-    Ok((caller, body))
-}
-
-/// The entity that the plugin is attached to. Ids have no slashes.
-fn scope<P: phase::Phase>(kong: &Kong<P>) -> String {
-    let scope = kong.scope();
-    let [service, route, consumer] =
-        [&scope.service_id, &scope.route_id, &scope.consumer_id].map(|id| {
-            id.as_ref()
-                .map(ByteString::to_string_lossy)
-                .unwrap_or_default()
-        });
-    format!("{service}/{route}/{consumer}")
+    Ok(Asked {
+        caller,
+        path: path.map(|path| path.to_string_lossy().into_owned()),
+        traceparent: trace
+            .flatten()
+            .map(|text| text.to_string_lossy().into_owned()),
+        body: body
+            .map(Sent::Body)
+            // A body that announces no size is not estimated: most requests without one have no body.
+            .or_else(|| {
+                size.map(|length| Sent::Size(length.map_or(0, |length| announced(Some(length)))))
+            }),
+    })
 }
 
 /// A body in nginx's file, if this process may read it and it is not too large.
@@ -252,10 +373,25 @@ async fn read_file(path: &std::path::Path) -> Option<Vec<u8>> {
 
 /// The size that the client announced: another write, but only for a body that Kong keeps to itself.
 async fn content_length(kong: &mut Kong<phase::Access>) -> Result<u64, kong_pdk::Error> {
-    let announced = kong.call(request::get_header("content-length")).await?;
-    let parsed =
-        announced.and_then(|length| std::str::from_utf8(&length).ok()?.trim().parse().ok());
-    Ok(parsed.unwrap_or(UNKNOWN_SIZE))
+    Ok(announced(
+        kong.call(request::get_header("content-length")).await?,
+    ))
+}
+
+/// A Content-Length as a number. A body that is sent in chunks has none.
+fn announced(length: Option<ByteString>) -> u64 {
+    length
+        .and_then(|length| std::str::from_utf8(&length).ok()?.trim().parse().ok())
+        .unwrap_or(UNKNOWN_SIZE)
+}
+
+fn decision(reason: Reason) -> Decision {
+    match reason {
+        Reason::Denied => Decision::Denied,
+        Reason::NeverPasses => Decision::NeverPasses,
+        Reason::ModelNotAllowed => Decision::ModelNotAllowed,
+        Reason::Unavailable => Decision::StoreUnavailable,
+    }
 }
 
 fn exit(refusal: Refusal) -> Exit {
@@ -266,6 +402,6 @@ fn exit(refusal: Refusal) -> Exit {
         .fold(Exit::new(status), |exit, (name, value)| {
             exit.header(name, value)
         });
-    exit.header("Content-Type", "application/json")
+    exit.header("Content-Type", refusal.media_type)
         .body(refusal.body)
 }
