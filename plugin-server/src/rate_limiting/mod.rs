@@ -473,43 +473,58 @@ impl LimitSettings {
 
 /// Who pays under each of some limits: digests for the counters, names for people. Each list of values is looked at once.
 struct Payers<'a> {
-    lists: PerCharge<(&'a [LimitBy], Identity, Vec<(String, String)>)>,
+    lists: PerCharge<Payer<'a>>,
     /// The values of the first limit, for people.
     tenant: String,
 }
 
+/// One list of values: how it is written in the configuration, its digest, and its names.
+struct Payer<'a> {
+    by: &'a [LimitBy],
+    identity: Identity,
+    values: Vec<(String, String)>,
+}
+
 impl<'a> Payers<'a> {
     fn of(caller: &Caller, limits: &[&'a LimitSettings]) -> Self {
-        let mut lists: PerCharge<(&'a [LimitBy], _, Vec<(String, String)>)> = PerCharge::new();
+        let mut lists: PerCharge<Payer<'a>> = PerCharge::new();
         for limit in limits {
             let by = limit.limit_by.as_slice();
-            if !lists.iter().any(|(known, ..)| *known == by) {
-                lists.push((by, caller.identity(by), caller.labels(by)));
+            if !lists.iter().any(|payer| payer.by == by) {
+                lists.push(Payer {
+                    by,
+                    identity: caller.identity(by),
+                    values: caller.labels(by),
+                });
             }
         }
         let tenant = lists.first().map_or_else(
             || caller.address(),
-            |(_, _, labels)| {
-                let values: Vec<&str> = labels.iter().map(|(_, value)| value.as_str()).collect();
+            |payer| {
+                let values: Vec<&str> = payer
+                    .values
+                    .iter()
+                    .map(|(_, value)| value.as_str())
+                    .collect();
                 values.join("/")
             },
         );
         Self { lists, tenant }
     }
 
-    fn find(&self, limit: &LimitSettings) -> &(&'a [LimitBy], Identity, Vec<(String, String)>) {
+    fn find(&self, limit: &LimitSettings) -> &Payer<'a> {
         self.lists
             .iter()
-            .find(|(by, ..)| *by == limit.limit_by)
+            .find(|payer| payer.by == limit.limit_by)
             .expect("the payers of these limits have been looked at")
     }
 
     fn identity(&self, limit: &LimitSettings) -> &Identity {
-        &self.find(limit).1
+        &self.find(limit).identity
     }
 
     fn values(&self, limit: &LimitSettings) -> &[(String, String)] {
-        &self.find(limit).2
+        &self.find(limit).values
     }
 }
 

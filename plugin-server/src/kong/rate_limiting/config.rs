@@ -233,9 +233,9 @@ impl TryFrom<Config> for Settings {
         let max_tokens = config.max_tokens;
         Ok(Self {
             limits: each(config.limits, LimitSettings::try_from)?,
-            priorities: each(config.priorities.unwrap_or_default(), |class| class.read())?,
+            priorities: each(config.priorities.unwrap_or_default(), PriorityConfig::read)?,
             prices: PriceTable {
-                entries: each(config.prices.unwrap_or_default(), |price| price.read())?,
+                entries: each(config.prices.unwrap_or_default(), PriceConfig::read)?,
             },
             allowed_models: each(allowed_models, |pattern| {
                 ModelPattern::new(&pattern).map_err(ConfigError::AllowedModel)
