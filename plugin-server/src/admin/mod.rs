@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //!
-//! In the order a request meets them: [`listener`] accepts it, [`access`] says whether it may ask and whether it may change,
-//! then [`metrics`], [`counters`], [`reservations`], [`activity`] or [`page`] answers; [`books`] is their way to the stores,
-//! [`answer`] the one place that turns problems into HTTP.
+//! In the order a request meets them: [`listener`] accepts it, `access` says whether it may ask and whether it may change,
+//! then `metrics`, `counters`, `reservations`, `activity` or `page` answers; `books` is their way to the stores,
+//! `answer` the one place that turns problems into HTTP.
 //!
 //! # Failure
 //!

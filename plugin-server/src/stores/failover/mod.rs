@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //!
-//! In the order a request meets them: [`denials`] know refusals that need no asking; the [`breaker`] knows whether the store
-//! answers; [`local`] decides while it does not; [`upkeep`] runs beside, tries the store again and pays what is owed.
-//! [`counters`] tell the metrics.
+//! In the order a request meets them: `denials` know refusals that need no asking; the `breaker` knows whether the store
+//! answers; `local` decides while it does not; `upkeep` runs beside, tries the store again and pays what is owed.
+//! `counters` tell the metrics.
 //!
 //! # Model
 //!
@@ -19,7 +19,7 @@
 //!
 //! # Failure
 //!
-//! What is owed is kept in memory, up to [`OWED`] entries: a process that dies while the store is away takes it along. A local share
+//! What is owed is kept in memory, up to `OWED` entries: a process that dies while the store is away takes it along. A local share
 //! begins with nothing spent, so around an outage a window may hold up to twice its limit.
 
 mod breaker;
