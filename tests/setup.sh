@@ -65,6 +65,12 @@ need_postgresql() {
   apt_install postgresql || skip "Kong with PostgreSQL: the package postgresql could not be installed"
 }
 
+# Limits in Redis are tested in a real one, which each test starts for itself.
+need_redis() {
+  if command -v redis-server > /dev/null && command -v redis-cli > /dev/null; then return; fi
+  apt_install redis-server || skip "limits in Redis: the package redis-server could not be installed"
+}
+
 # The vendors' Python clients, in a virtual environment of this repository.
 need_python_clients() {
   local venv=.cache/venv

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::server::{self, Server};
 
-/// Cases of the law for each kind of window: half a minute each on two cores.
+/// Cases of the law for each kind of window: a minute for all four on two cores.
 const LAW_CASES: u32 = 2_000;
 
 /// A clock that stands still until it is told; it starts in 2026, as a server's would.

@@ -73,7 +73,7 @@ async fn nothing_is_left_without_an_expiry() {
 async fn an_acl_user_and_a_database_are_used() {
     require_redis!();
     let server = Server::start();
-    // What the README says such a user needs, and no more.
+    // What the configuration's documentation says such a user needs, and no more.
     server.cli(&[
         "acl",
         "setuser",

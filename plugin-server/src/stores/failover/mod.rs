@@ -19,7 +19,7 @@
 //!
 //! # Failure
 //!
-//! What is owed is kept in memory, up to `OWED` entries: a process that dies while the store is away takes it along. A local share
+//! What is owed is kept in memory, up to 100,000 entries: a process that dies while the store is away takes it along. A local share
 //! begins with nothing spent, so around an outage a window may hold up to twice its limit.
 
 mod breaker;

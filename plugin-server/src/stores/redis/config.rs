@@ -48,7 +48,8 @@ pub struct RedisConfig {
     pub host: Option<String>,
     /// Its port.
     pub port: u16,
-    /// The ACL user; without one, the default user.
+    /// The ACL user; without one, the default user. It needs the keys `~llm:*` and the commands `+@connection +@hash +@string
+    /// +@sortedset +@scripting +@keyspace -@dangerous +time`.
     pub username: Option<String>,
     /// Its password.
     pub password: Option<Secret>,

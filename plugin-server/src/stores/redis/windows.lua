@@ -23,12 +23,15 @@
 -- # Invariants
 --
 -- 1. Every number that is written is an integer: a sum that does not fit saturates.
--- 2. Every key that is written expires when it would hold nothing any more.
+-- 2. Every key that is written expires a little after it would hold nothing any more: a server that takes over may be behind.
 -- 3. The time of a counter never steps back, even if the server's does (a failover): it stands still.
 -- (The contract suite of token-limiter holds both implementations to the same answers.)
 
 local LARGEST = 9007199254740991
 local LIVE_SLOTS = 31
+
+-- How long a counter outlives what it holds, in milliseconds: more than the clocks of two servers differ.
+local GRACE = 60000
 
 local function text(number)
   return string.format('%.0f', number)
@@ -36,6 +39,10 @@ end
 
 local function plus(a, b)
   return math.min(a + b, LARGEST)
+end
+
+local function expire(key, span)
+  redis.call('PEXPIRE', key, text(math.min(math.max(span, 0) + GRACE, LARGEST)))
 end
 
 -- The time of the server; or, in tests, the moment that was sent.
@@ -156,7 +163,7 @@ function sliding:charge(cost)
   if cost > 0 then
     self:set(self.present, plus(self.slots[self.present] or 0, cost))
     self.used = plus(self.used, cost)
-    redis.call('PEXPIRE', self.key, text(LIVE_SLOTS * self.width))
+    expire(self.key, LIVE_SLOTS * self.width)
   end
   return self.present, 0
 end
@@ -233,7 +240,7 @@ end
 
 function period:write(now)
   redis.call('HSET', self.key, 'p', text(self.start), 'u', text(self.used))
-  redis.call('PEXPIRE', self.key, text(math.max(self.ending - now, 1)))
+  expire(self.key, self.ending - now)
 end
 
 function period:charge(cost, now)
@@ -312,7 +319,7 @@ function bucket:write(now)
   self:count()
   redis.call('HSET', self.key, 'l', text(self.level), 't', text(self.at), 'c', text(self.charged),
     'b', text(self.born), 'r', text(self.units), 'w', text(self.span))
-  redis.call('PEXPIRE', self.key, text(math.max(self:clears() - now, 1)))
+  expire(self.key, self:clears() - now)
 end
 
 function bucket:charge(cost, now)
