@@ -95,10 +95,10 @@ async fn the_page_shows_use_as_it_happens_and_names_as_text() {
     });
     assert!(world.spend("erin", 2_000).await.is_none());
     block_in_place(|| {
-        browser.until("document.querySelector('.refusal .name').textContent === 'erin'");
+        browser.until("document.querySelector('.refusal .name')?.textContent === 'erin'");
         browser.evaluate("document.getElementById('by-models').click()");
         browser
-            .until("document.getElementById('legend').textContent.includes('claude-sonnet-4-5')");
+            .until("document.getElementById('legend')?.textContent?.includes('claude-sonnet-4-5')");
     });
 }
 
@@ -116,9 +116,9 @@ async fn the_token_unlocks_the_page_and_its_buttons_change_counters() {
     };
     block_in_place(|| {
         browser.open(&world.base, "dark");
-        browser.until("document.getElementById('notice').textContent.includes('shows nothing without its token')");
+        browser.until("document.getElementById('notice')?.textContent?.includes('shows nothing without its token')");
         unlock(&mut browser, "not-the-token-at-all");
-        browser.until("document.getElementById('notice').textContent === 'That is not the token.'");
+        browser.until("document.getElementById('notice')?.textContent === 'That is not the token.'");
         assert_eq!(
             browser.evaluate("document.querySelectorAll('.counter').length"),
             0
