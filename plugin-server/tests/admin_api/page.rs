@@ -118,7 +118,8 @@ async fn the_token_unlocks_the_page_and_its_buttons_change_counters() {
         browser.open(&world.base, "dark");
         browser.until("document.getElementById('notice')?.textContent?.includes('shows nothing without its token')");
         unlock(&mut browser, "not-the-token-at-all");
-        browser.until("document.getElementById('notice')?.textContent === 'That is not the token.'");
+        browser
+            .until("document.getElementById('notice')?.textContent === 'That is not the token.'");
         assert_eq!(
             browser.evaluate("document.querySelectorAll('.counter').length"),
             0
