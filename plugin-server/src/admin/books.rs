@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use token_limiter::{
-    Balance, Correction, MemoryStore, Meter, OpenReservation, PerCharge, Population, Reservation,
-    Settlement, Store,
+    Balance, Correction, Meter, OpenReservation, PerCharge, Population, Reservation, Settlement,
 };
 
 use super::answer::Problem;
 use crate::rate_limiting::outcomes::directory::Known;
-use crate::stores::Stores;
-
-/// The store of `policy: memory`.
-pub(super) const MEMORY: &str = "memory";
+use crate::stores::failover::{StoreSnapshot, Unavailable};
+use crate::stores::{LimitStore, Stores};
 
 /// What is held where.
 #[derive(Debug, Clone)]
@@ -41,12 +38,10 @@ impl Books {
         Self { stores }
     }
 
-    fn memory(&self, name: &str) -> Result<&MemoryStore, Problem> {
-        if name == MEMORY {
-            Ok(self.stores.memory())
-        } else {
-            Err(Problem::StoreAway(name.to_owned()))
-        }
+    fn store(&self, name: &str) -> Result<LimitStore, Problem> {
+        self.stores
+            .named(name)
+            .ok_or_else(|| Problem::StoreAway(name.to_owned()))
     }
 
     /// Where counters stand, in the same order.
@@ -57,10 +52,10 @@ impl Books {
             let meters: Vec<_> = run.iter().map(|known| known.meter()).collect();
             let store = &run[0].store;
             let balances: PerCharge<Balance> = self
-                .memory(store)?
+                .store(store)?
                 .inspect(&meters)
                 .await
-                .map_err(|error| away(store, &error))?;
+                .map_err(|error| away(store, error))?;
             let standing = run.iter().zip(balances).map(|(known, balance)| Standing {
                 known: Arc::clone(known),
                 balance,
@@ -76,8 +71,8 @@ impl Books {
         known: &Arc<Known>,
         correction: Correction,
     ) -> Result<(Balance, Standing), Problem> {
-        let store = self.memory(&known.store)?;
-        let failed = |error| away(&known.store, &error);
+        let store = self.store(&known.store)?;
+        let failed = |error| away(&known.store, error);
         let before = store.inspect(&[known.meter()]).await.map_err(failed)?[0];
         let balance = store
             .correct(known.meter(), correction)
@@ -90,31 +85,34 @@ impl Books {
         Ok((before, standing))
     }
 
-    /// Open reservations, each with the store that holds it.
+    /// Open reservations, at most `most` in all, each with the store that holds it.
     pub(super) async fn reservations(
         &self,
         most: usize,
-    ) -> Result<Vec<(&'static str, OpenReservation)>, Problem> {
-        let open = self
-            .stores
-            .memory()
-            .reservations(most)
-            .await
-            .map_err(|error| away(MEMORY, &error))?;
-        Ok(open.into_iter().map(|open| (MEMORY, open)).collect())
+    ) -> Result<Vec<(LimitStore, OpenReservation)>, Problem> {
+        let mut all = Vec::new();
+        for store in self.stores.all() {
+            let open = store
+                .reservations(most - all.len())
+                .await
+                .map_err(|error| away(&store.name(), error))?;
+            all.extend(open.into_iter().map(|open| (store.clone(), open)));
+            if all.len() >= most {
+                break;
+            }
+        }
+        Ok(all)
     }
 
     /// Closes a reservation as if nothing had been spent; false if it is closed already.
     pub(super) async fn release(
-        &self,
-        store: &str,
+        store: &LimitStore,
         reservation: &Reservation,
     ) -> Result<bool, Problem> {
-        let settlement = self
-            .memory(store)?
+        let settlement = store
             .release(reservation)
             .await
-            .map_err(|error| away(store, &error))?;
+            .map_err(|error| away(&store.name(), error))?;
         Ok(settlement == Settlement::Settled)
     }
 
@@ -122,9 +120,16 @@ impl Books {
     pub(super) fn population(&self) -> Population {
         self.stores.memory().population()
     }
+
+    /// What each Redis went through, sorted by where it is.
+    pub(super) fn snapshots(&self) -> Vec<(String, StoreSnapshot)> {
+        let mut snapshots = self.stores.snapshots();
+        snapshots.sort_by(|(one, _), (other, _)| one.cmp(other));
+        snapshots
+    }
 }
 
-fn away(store: &str, error: &(dyn std::error::Error + 'static)) -> Problem {
-    tracing::warn!(store, error, "the admin listener cannot ask a store");
+fn away(store: &str, error: Unavailable) -> Problem {
+    tracing::warn!(store, %error, "the admin listener cannot ask a store");
     Problem::StoreAway(store.to_owned())
 }

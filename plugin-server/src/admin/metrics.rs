@@ -17,8 +17,12 @@ use prometheus_client::registry::Registry;
 use super::books::Books;
 use super::{Parts, State};
 use crate::rate_limiting::outcomes::labels::{Labelled, OTHER, parted};
+use crate::stores::failover::{BreakerState, LATENCY_BOUNDS_US, StoreSnapshot};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// In a second.
+const MICROSECONDS: f64 = 1e6;
 
 /// What is shown at each scrape.
 #[derive(Debug)]
@@ -70,7 +74,8 @@ impl Collector for Everything {
             "llm_open_reservations",
             "Reservations in the memory store that are not settled",
             population.reservations as u64,
-        )
+        )?;
+        stores(&self.books.snapshots(), &mut families)
     }
 }
 
@@ -214,6 +219,114 @@ impl Everything {
             by("source", &sources),
         )
     }
+}
+
+/// What each Redis went through.
+fn stores(snapshots: &[(String, StoreSnapshot)], families: &mut Families<'_>) -> fmt::Result {
+    type Read = fn(&StoreSnapshot) -> u64;
+    let counters: [(&str, &str, Read); 6] = [
+        (
+            "llm_store_operations",
+            "Calls to a shared store, failed ones included",
+            |of| of.operations,
+        ),
+        (
+            "llm_store_breaker_openings",
+            "How often a store was left alone because it did not answer",
+            |of| of.openings,
+        ),
+        (
+            "llm_store_cached_denials",
+            "Requests that were refused without asking the store again",
+            |of| of.cached_denials,
+        ),
+        (
+            "llm_store_deferred_settlements",
+            "Settlements that waited for the store to come back",
+            |of| of.deferred,
+        ),
+        (
+            "llm_store_written_back_units",
+            "Units written to the store after it came back",
+            |of| of.written_back,
+        ),
+        (
+            "llm_store_lost",
+            "Settlements and write-backs that were given up because too many waited",
+            |of| of.lost,
+        ),
+    ];
+    for (name, help, read) in counters {
+        let samples = snapshots
+            .iter()
+            .map(|(store, of)| ([("store", store.as_str())], read(of)));
+        families.counters(name, help, samples)?;
+    }
+    families.counters(
+        "llm_store_failures",
+        "Calls to a shared store that failed",
+        snapshots.iter().flat_map(|(store, of)| {
+            [
+                ("timeout", of.timeouts),
+                ("error", of.failures - of.timeouts.min(of.failures)),
+            ]
+            .map(|(reason, count)| ([("store", store.as_str()), ("reason", reason)], count))
+        }),
+    )?;
+    families.counters(
+        "llm_store_fallbacks",
+        "Requests that were decided while the store was away, by how",
+        snapshots.iter().flat_map(|(store, of)| {
+            [
+                ("local_share", of.local_share),
+                ("open", of.open),
+                ("closed", of.closed),
+            ]
+            .map(|(how, count)| ([("store", store.as_str()), ("how", how)], count))
+        }),
+    )?;
+    let gauges: [(&str, &str, Read); 2] = [
+        (
+            "llm_store_up",
+            "Whether a shared store is asked: 0 while it is left alone",
+            |of| u64::from(of.breaker == BreakerState::Closed),
+        ),
+        (
+            "llm_store_nodes",
+            "Plugin servers that share the store, as last known",
+            |of| of.nodes,
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let mut family = families.family(name, help, MetricType::Gauge)?;
+        for (store, of) in snapshots {
+            ConstGauge::new(read(of))
+                .encode(family.encode_family(&[("store", store.as_str())])?)?;
+        }
+    }
+    let mut family = families.family(
+        "llm_store_latency_seconds",
+        "How long calls to a shared store took",
+        MetricType::Histogram,
+    )?;
+    for (store, of) in snapshots {
+        let bounds = LATENCY_BOUNDS_US
+            .map(|bound| bound as f64 / MICROSECONDS)
+            .into_iter()
+            .chain([f64::INFINITY]);
+        let buckets: Vec<_> = bounds.zip(of.latencies).collect();
+        // What is counted in the buckets, so that one page never contradicts itself.
+        let count = of.latencies.iter().sum();
+        family
+            .encode_family(&[("store", store.as_str())])?
+            .encode_histogram::<[(&str, &str); 0]>(
+                of.latency_us as f64 / MICROSECONDS,
+                count,
+                &buckets,
+                None,
+            )?;
+    }
+    Ok(())
 }
 
 fn values(counts: &Labelled<AtomicU64>) -> Vec<(String, u64)> {

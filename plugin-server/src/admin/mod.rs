@@ -158,5 +158,5 @@ fn milliseconds(span: Duration) -> u64 {
 
 /// The kind of a store, whatever else its name says.
 fn kind(store: &str) -> &str {
-    store.split_once(':').map_or(store, |(kind, _)| kind)
+    store.split_once([':', ' ']).map_or(store, |(kind, _)| kind)
 }

@@ -9,6 +9,7 @@ use token_limiter::{InvalidReservationId, OpenReservation, ReservationId};
 
 use super::State;
 use super::answer::Problem;
+use super::books::Books;
 use super::counters::page_size;
 use super::listener::Peer;
 use crate::rate_limiting::outcomes::Outcomes;
@@ -51,7 +52,7 @@ pub(super) async fn release(
         .into_iter()
         .find(|(_, open)| open.reservation.id == id)
         .ok_or(Problem::NoSuchReservation)?;
-    if !state.books.release(store, &open.reservation).await? {
+    if !Books::release(&store, &open.reservation).await? {
         return Err(Problem::NoSuchReservation);
     }
     for (key, cost) in open.reservation.keys.iter().zip(&open.costs) {

@@ -66,6 +66,18 @@ impl Stores {
         Ok(LimitStore::Redis(store.clone()))
     }
 
+    /// All of them: that of the memory, and each Redis that a policy was given.
+    pub fn all(&self) -> Vec<LimitStore> {
+        let redis = self.redis.lock();
+        let shared = redis.values().cloned().map(LimitStore::Redis);
+        std::iter::once(self.in_memory()).chain(shared).collect()
+    }
+
+    /// The store of this [`name`](LimitStore::name).
+    pub fn named(&self, name: &str) -> Option<LimitStore> {
+        self.all().into_iter().find(|store| store.name() == name)
+    }
+
     /// What each Redis went through, by where it is.
     pub fn snapshots(&self) -> Vec<(String, StoreSnapshot)> {
         let redis = self.redis.lock();
@@ -101,6 +113,14 @@ impl LimitStore {
         match self {
             Self::Memory(_) => "memory",
             Self::Redis(_) => "redis",
+        }
+    }
+
+    /// What tells it from the other stores of the process, for people: `memory`, or where the Redis is.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Memory(_) => self.policy().to_owned(),
+            Self::Redis(store) => store.remote().config().to_string(),
         }
     }
 

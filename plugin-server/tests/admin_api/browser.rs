@@ -101,6 +101,7 @@ impl Browser {
             &json!({"features": [feature]}),
         );
         self.call("Page.navigate", &json!({"url": address}));
+        self.until("location.protocol === 'http:' && document.readyState === 'complete'");
     }
 
     /// The value of an expression in the page.

@@ -10,4 +10,5 @@ mod activity;
 mod browser;
 mod counters;
 mod page;
+mod redis;
 mod world;

@@ -13,12 +13,11 @@ use llm_plugin_server::rate_limiting::outcomes::{
     Decided, DecidedOutcome, Metered, Outcomes, Scope,
 };
 use llm_plugin_server::server::Plugins;
-use llm_plugin_server::stores::Stores;
+use llm_plugin_server::stores::failover::OnStoreFailure;
+use llm_plugin_server::stores::{LimitStore, Stores};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-use token_limiter::{
-    Charge, Cost, Decision, Grant, Identity, Key, Limit, MemoryStore, Store as _, Window,
-};
+use token_limiter::{Charge, Cost, Decision, Grant, Identity, Key, Limit, Window};
 use tokio::sync::watch;
 
 pub(crate) const TOKEN: &str = "correct-horse-battery-staple";
@@ -29,6 +28,8 @@ pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"\\\n# {evil}";
 pub(crate) struct World {
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) stores: Arc<Stores>,
+    /// Where it counts.
+    pub(crate) store: LimitStore,
     pub(crate) client: Client,
     pub(crate) base: String,
     pub(crate) readiness: watch::Sender<Readiness>,
@@ -62,6 +63,7 @@ impl World {
         tokio::spawn(admin::serve(listener, parts, token));
         Self {
             outcomes: plugins.outcomes,
+            store: plugins.stores.in_memory(),
             stores: plugins.stores,
             client: client.build().unwrap(),
             base,
@@ -98,10 +100,14 @@ impl World {
             "total_tokens",
             &Identity::new([consumer.as_bytes()]),
         );
-        let store: &MemoryStore = self.stores.memory();
         let charge = Charge::new(&limit, key, Cost::new(tokens));
-        let decision = store
-            .reserve(&[charge], Duration::from_mins(10))
+        let decision = self
+            .store
+            .reserve(
+                &[charge],
+                &[OnStoreFailure::Closed],
+                Duration::from_mins(10),
+            )
             .await
             .unwrap();
         let (outcome, balance) = match &decision {
@@ -134,7 +140,7 @@ impl World {
                 service: Some("chat".to_owned()),
                 ..Scope::default()
             },
-            store: "memory",
+            store: &self.store.name(),
             tenant: consumer,
             model: Some("gpt-4o"),
             outcome,
