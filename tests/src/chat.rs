@@ -7,6 +7,9 @@ use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+/// Where a chat request goes, below the base URL.
+const CHAT: &str = "/chat/completions";
+
 /// How a caller says who it is.
 #[derive(Clone)]
 pub enum Credential {
@@ -60,7 +63,12 @@ impl Caller {
 
     /// Sends a chat request and reads the whole answer.
     pub async fn chat(&self, body: &Value) -> Result<Answer> {
-        let answer = self.send(body).await?;
+        self.post(CHAT, body).await
+    }
+
+    /// Sends a request to `path` below the base URL and reads the whole answer, a stream's too.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        let answer = self.send(path, body).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let bytes = answer.bytes().await?;
         let body = serde_json::from_slice(&bytes)
@@ -86,7 +94,7 @@ impl Caller {
         let mut body = body.clone();
         body["stream"] = true.into();
         let start = Instant::now();
-        let answer = self.send(&body).await?;
+        let answer = self.send(CHAT, &body).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let mut bytes = answer.bytes_stream();
         let (mut buffer, mut events) = (Vec::new(), Vec::new());
@@ -127,11 +135,9 @@ impl Caller {
         Ok(number(answer.headers(), "x-ratelimit-remaining-tokens"))
     }
 
-    async fn send(&self, body: &Value) -> Result<reqwest::Response> {
-        let request = self
-            .client
-            .post(format!("{}/chat/completions", self.base_url))
-            .json(body);
+    async fn send(&self, path: &str, body: &Value) -> Result<reqwest::Response> {
+        let url = format!("{}{path}", self.base_url);
+        let request = self.client.post(url).json(body);
         Ok(self.identified(request).send().await?)
     }
 
@@ -173,6 +179,21 @@ impl Answer {
     /// A header's value as a number.
     pub fn number(&self, header: &str) -> Option<u64> {
         number(&self.headers, header)
+    }
+
+    /// What is left of a limit by its name, as `RateLimit` says: `"name";r=left;t=seconds, …`.
+    pub fn left(&self, limit: &str) -> Option<u64> {
+        let states = self.headers.get("ratelimit")?.to_str().ok()?;
+        let mut parameters = states
+            .split(',')
+            .map(|state| state.trim().split(';'))
+            .find_map(|mut state| (state.next()? == format!("\"{limit}\"")).then_some(state))?;
+        parameters.find_map(|parameter| parameter.trim().strip_prefix("r=")?.parse().ok())
+    }
+
+    /// How long a refused caller is told to wait, to the millisecond.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.number("retry-after-ms").map(Duration::from_millis)
     }
 }
 

@@ -132,9 +132,14 @@ impl World {
         Caller::new(format!("{}{path}", self.gateway.proxy_url()), credential)
     }
 
-    /// A caller with a minted token of `tenant`.
+    /// A caller with a minted token of `tenant`, in the free tier.
     pub async fn tenant(&self, path: &str, tenant: &str) -> Result<Caller> {
-        let token = self.issuer.mint(&self.kongctl, tenant, "free").await?;
+        self.tenant_in_tier(path, tenant, "free").await
+    }
+
+    /// A caller with a minted token of `tenant` in `tier`.
+    pub async fn tenant_in_tier(&self, path: &str, tenant: &str, tier: &str) -> Result<Caller> {
+        let token = self.issuer.mint(&self.kongctl, tenant, tier).await?;
         self.caller(path, Credential::Token(token))
     }
 

@@ -54,7 +54,7 @@ pub(crate) async fn until_charged(caller: &Caller, limit: u64, tokens: u64) -> R
     .await
 }
 
-async fn granted(caller: &Caller, body: &Value) -> Result<Answer> {
+pub(crate) async fn granted(caller: &Caller, body: &Value) -> Result<Answer> {
     let answer = caller.chat(body).await?;
     ensure!(
         answer.status == 200,
@@ -66,7 +66,7 @@ async fn granted(caller: &Caller, body: &Value) -> Result<Answer> {
 }
 
 /// Asks until refused; what was granted before, and the refusal.
-async fn spend(caller: &Caller, body: &Value) -> Result<(usize, Answer)> {
+pub(crate) async fn spend(caller: &Caller, body: &Value) -> Result<(usize, Answer)> {
     for granted in 0..50 {
         let answer = caller.chat(body).await?;
         match answer.status {

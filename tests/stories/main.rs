@@ -6,9 +6,11 @@
 mod authentication;
 mod configuration;
 mod limits;
+mod limits_of_every_kind;
 mod official_clients;
 mod recovery;
 mod streaming;
+mod vendors;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,7 +27,7 @@ use stories::world::World;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use official_clients::{OPENAI_NODE, OPENAI_PYTHON};
+use official_clients::{ANTHROPIC_NODE, ANTHROPIC_PYTHON, OPENAI_NODE, OPENAI_PYTHON};
 
 type Telling<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
@@ -57,6 +59,18 @@ fn all() -> impl IntoIterator<Item = Story> {
         limits::a_spent_budget_answers_429_as_openai_does,
         limits::a_request_that_can_never_pass_is_told_so,
         limits::consumers_are_limited_by_their_key,
+        limits_of_every_kind::concurrent_streams_are_limited_until_one_ends_or_its_client_leaves,
+        limits_of_every_kind::money_is_spent_by_model_with_cached_and_reasoning_prices,
+        limits_of_every_kind::a_limit_for_one_tier_leaves_the_others_alone,
+        limits_of_every_kind::a_limit_on_trial_refuses_nothing_and_is_not_told,
+        limits_of_every_kind::a_priority_class_leaves_its_reserve_to_the_others,
+        limits_of_every_kind::whoever_waits_as_told_passes_whatever_the_window,
+        limits_of_every_kind::a_calendar_month_ends_within_31_days,
+        limits_of_every_kind::a_model_outside_the_list_never_reaches_the_provider,
+        limits_of_every_kind::caps_are_clamped_and_injected_on_the_way,
+        vendors::every_answer_is_metered_exactly,
+        vendors::every_stream_is_metered_exactly,
+        vendors::a_refusal_has_the_form_of_the_api_that_was_asked,
         streaming::a_streamed_chat_is_metered_and_its_usage_stays_hidden,
         streaming::a_client_that_asks_for_usage_gets_it,
         streaming::events_arrive_one_by_one,
@@ -69,6 +83,8 @@ fn all() -> impl IntoIterator<Item = Story> {
         configuration::configuration_pushed_often_makes_nothing_grow,
         official_clients::openai_in_python_talks_streams_and_retries unless |_| OPENAI_PYTHON.absence(),
         official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
+        official_clients::anthropic_in_python_talks_streams_and_retries unless |_| ANTHROPIC_PYTHON.absence(),
+        official_clients::anthropic_in_node_talks_streams_and_retries unless |_| ANTHROPIC_NODE.absence(),
         recovery::a_killed_plugin_server_recovers_when_idle,
         recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
         recovery::a_reload_under_load_fails_no_request unless |target| {

@@ -41,6 +41,19 @@ pub(crate) const OPENAI_NODE: Client = Client {
     script: "openai_story.cjs",
     ..OPENAI_PYTHON
 };
+pub(crate) const ANTHROPIC_PYTHON: Client = Client {
+    runtime: Runtime::Python,
+    package: "anthropic",
+    script: "anthropic_story.py",
+    brief: "/brief-anthropic/v1",
+    kind: "rate_limit_error",
+};
+pub(crate) const ANTHROPIC_NODE: Client = Client {
+    runtime: Runtime::Node,
+    package: "@anthropic-ai/sdk",
+    script: "anthropic_story.cjs",
+    ..ANTHROPIC_PYTHON
+};
 
 impl Client {
     /// Why it cannot be run, or `None`.
@@ -128,4 +141,12 @@ pub(crate) async fn openai_in_python_talks_streams_and_retries(world: &mut World
 
 pub(crate) async fn openai_in_node_talks_streams_and_retries(world: &mut World) -> Result<()> {
     OPENAI_NODE.tell(world).await
+}
+
+pub(crate) async fn anthropic_in_python_talks_streams_and_retries(world: &mut World) -> Result<()> {
+    ANTHROPIC_PYTHON.tell(world).await
+}
+
+pub(crate) async fn anthropic_in_node_talks_streams_and_retries(world: &mut World) -> Result<()> {
+    ANTHROPIC_NODE.tell(world).await
 }
