@@ -158,6 +158,7 @@ pub async fn serve(
         tracing::info!("draining");
     };
     let drained = plugins.server.serve(listener, shutdown).await;
+    plugins.stores.flush().await;
     plugins.telemetry.stop().await;
     tracing::info!(cut = drained.cut, "stopped");
     if let Some(admin) = admin {

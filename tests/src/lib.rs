@@ -20,6 +20,7 @@ pub mod plugin_server;
 pub mod postgres;
 pub mod process;
 pub mod provider;
+pub mod redis;
 pub mod table;
 pub mod target;
 pub mod wait;

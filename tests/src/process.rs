@@ -60,9 +60,17 @@ impl Process {
         Ok(status)
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let _ = Command::new("kill")
+            .args([format!("-{name}"), self.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// Asks it to end and waits; kills it when it does not.
     pub fn stop(&mut self) -> Result<ExitStatus> {
-        signal(self.child.id(), "TERM");
+        self.signal("TERM");
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -80,14 +88,6 @@ impl Drop for Process {
         // Nothing can be done about a child that cannot be ended.
         let _ = self.stop();
     }
-}
-
-/// Sends a signal to a process that we started.
-fn signal(pid: u32, name: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{name}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
 }
 
 /// Runs a shell command when this process dies without [`Guard::disarm`], however it dies.

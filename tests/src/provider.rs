@@ -59,6 +59,12 @@ impl Provider {
         }
     }
 
+    /// The same one, for another gateway: it lives as long as this value.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::remote(self.url.clone(), &self.host, self.port)
+    }
+
     /// What reached it, oldest first: see `sample_llm::Record`.
     pub async fn records(&self) -> Result<Vec<Value>> {
         let client = reqwest::Client::builder().no_proxy().build()?;

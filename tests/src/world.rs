@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +18,7 @@ use crate::kongctl::Kongctl;
 use crate::plugin_server::PluginServer;
 use crate::postgres::Postgres;
 use crate::provider::Provider;
+use crate::redis::Redis;
 use crate::target::Target;
 use crate::wait;
 
@@ -41,10 +43,11 @@ pub struct World {
     /// The provider behind it.
     pub provider: Provider,
     /// Who signs tokens.
-    pub issuer: Issuer,
+    pub issuer: Arc<Issuer>,
     /// The command that configures it.
     pub kongctl: Kongctl,
     plugins: Plugins,
+    redis: Option<Redis>,
     // Last: what lives in it is dropped before it.
     directory: TempDir,
 }
@@ -58,16 +61,26 @@ enum Plugins {
 impl World {
     /// Starts all of it, unconfigured.
     pub async fn start(target: Target) -> Result<Self> {
-        Self::try_start(target)
+        Self::try_start(target, None)
             .await
             .with_context(|| format!("{target} did not start"))
     }
 
-    async fn try_start(target: Target) -> Result<Self> {
+    /// Starts another node: a gateway and a plugin server of their own, with the same issuer, provider and Redis.
+    pub async fn start_beside(&self) -> Result<Self> {
+        Self::try_start(self.target, Some(self))
+            .await
+            .with_context(|| format!("another {} did not start", self.target))
+    }
+
+    async fn try_start(target: Target, beside: Option<&Self>) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("stories-").tempdir()?;
         // Kong and PostgreSQL may run as other users.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
-        let issuer = Issuer::generate(&directory.path().join("issuer.pem"))?;
+        let issuer = match beside {
+            Some(world) => Arc::clone(&world.issuer),
+            None => Arc::new(Issuer::generate(&directory.path().join("issuer.pem"))?),
+        };
         let mut variables =
             BTreeMap::from(KEYS.map(|(name, key)| (name.to_owned(), key.to_owned())));
         variables.insert(
@@ -84,8 +97,24 @@ impl World {
             let gateway = start_gateway(target, directory.path(), &plugins)
                 .await
                 .with_context(|| plugins.last_words())?;
-            (gateway, Provider::start().await?, Plugins::Process(plugins))
+            let provider = match beside {
+                Some(world) => world.provider.again(),
+                None => Provider::start().await?,
+            };
+            (gateway, provider, Plugins::Process(plugins))
         };
+        let redis = match beside {
+            None if target != Target::Compose && Redis::absence().is_none() => {
+                Some(Redis::start(directory.path()).await?)
+            }
+            _ => None,
+        };
+        let (redis_host, redis_port) = match redis.as_ref().or(beside.and_then(Self::redis)) {
+            Some(redis) => ("127.0.0.1", redis.port()),
+            None => ("valkey", 6379),
+        };
+        variables.insert("REDIS_HOST".to_owned(), redis_host.to_owned());
+        variables.insert("REDIS_PORT".to_owned(), redis_port.to_string());
         variables.insert("LLM_HOST".to_owned(), provider.host.clone());
         variables.insert("LLM_PORT".to_owned(), provider.port.to_string());
         let kongctl = Kongctl::new(&gateway.admin_url(), variables)?;
@@ -96,6 +125,7 @@ impl World {
             issuer,
             kongctl,
             plugins,
+            redis,
             directory,
         })
     }
@@ -174,6 +204,16 @@ impl World {
             Plugins::Process(server) => Some(server),
             Plugins::Container => None,
         }
+    }
+
+    /// The Redis, where it is a process of ours.
+    pub fn redis(&self) -> Option<&Redis> {
+        self.redis.as_ref()
+    }
+
+    /// The same, to kill and restart it.
+    pub fn redis_mut(&mut self) -> Option<&mut Redis> {
+        self.redis.as_mut()
     }
 
     /// What gateway and plugin server said last.

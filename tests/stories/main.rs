@@ -7,8 +7,10 @@ mod authentication;
 mod configuration;
 mod limits;
 mod limits_of_every_kind;
+mod load;
 mod official_clients;
 mod recovery;
+mod shared;
 mod streaming;
 mod vendors;
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
+use stories::redis::Redis;
 use stories::repository;
 use stories::target::{Target, VARIABLE};
 use stories::world::World;
@@ -85,12 +88,30 @@ fn all() -> impl IntoIterator<Item = Story> {
         official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
         official_clients::anthropic_in_python_talks_streams_and_retries unless |_| ANTHROPIC_PYTHON.absence(),
         official_clients::anthropic_in_node_talks_streams_and_retries unless |_| ANTHROPIC_NODE.absence(),
+        shared::a_race_for_places_in_memory_admits_exactly_the_limit,
+        shared::a_race_for_places_at_two_nodes_admits_exactly_the_limit unless |target| {
+            // Nodes share what their entities' ids say is the same: those of a database, or those that Kong derives from names.
+            (!target.is_dbless()).then_some("two databases are no two nodes").or_else(|| without_redis(target))
+        },
+        shared::a_budget_in_redis_is_reserved_and_settled unless |target| {
+            (target != Target::Compose).then(Redis::absence).flatten()
+        },
+        shared::a_frozen_redis_delays_no_request_beyond_its_timeout unless without_redis,
+        shared::a_killed_redis_fails_no_request_and_loses_no_token unless without_redis,
         recovery::a_killed_plugin_server_recovers_when_idle,
         recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
         recovery::a_reload_under_load_fails_no_request unless |target| {
             (!target.is_real_kong()).then_some("the stand-in has no reload")
         },
     ]
+}
+
+/// Why a story that does things to Redis cannot be told.
+fn without_redis(target: Target) -> Option<&'static str> {
+    if target == Target::Compose {
+        return Some("its Redis is a container");
+    }
+    Redis::absence()
 }
 
 /// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.

@@ -95,7 +95,7 @@ impl Books {
             let open = store
                 .reservations(most - all.len())
                 .await
-                .map_err(|error| away(&store.name(), error))?;
+                .map_err(|error| away(store.name(), error))?;
             all.extend(open.into_iter().map(|open| (store.clone(), open)));
             if all.len() >= most {
                 break;
@@ -112,7 +112,7 @@ impl Books {
         let settlement = store
             .release(reservation)
             .await
-            .map_err(|error| away(&store.name(), error))?;
+            .map_err(|error| away(store.name(), error))?;
         Ok(settlement == Settlement::Settled)
     }
 

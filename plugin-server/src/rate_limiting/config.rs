@@ -13,6 +13,9 @@ pub use super::estimate::EstimateMode;
 use super::identity::{InvalidLimitBy, LimitBy};
 use super::matching::{Match, ModelPattern};
 use super::price::{InvalidPrice, PriceTable};
+use crate::stores::StoreConfig;
+use crate::stores::failover::OnStoreFailure;
+use crate::stores::redis::config::InvalidRedisConfig;
 
 /// Everything that the configuration of one `llm-rate-limiting` says.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Settings {
     pub prices: PriceTable,
     /// The models that may be asked; all if empty.
     pub allowed_models: Vec<ModelPattern>,
+    /// Where it is counted.
+    pub store: StoreConfig,
     /// How a request's price is found before it is known.
     pub estimate: EstimateMode,
     /// What happens to the caps that clients put on answers.
@@ -56,6 +61,8 @@ pub struct LimitSettings {
     pub matches: Match,
     /// Whether it refuses, or only tells that it would have.
     pub mode: Mode,
+    /// What becomes of it while a shared store is away.
+    pub on_store_failure: OnStoreFailure,
     /// From which share of the limit on a request is told that the limit is near.
     pub warn_at: Option<Share>,
     /// What a token that the provider read from its cache counts for.
@@ -287,6 +294,17 @@ pub enum ConfigError {
     /// A default above the most.
     #[error("max_tokens: inject must not exceed clamp")]
     InjectsMoreThanClamp,
+    /// A Redis that cannot be.
+    #[error(transparent)]
+    Redis(InvalidRedisConfig),
+    /// Nobody says where Redis is.
+    #[error(
+        "redis: policy redis needs a host, cluster_nodes or sentinel_nodes in redis, to know where it is"
+    )]
+    NoRedis,
+    /// A Redis that would not be used, where somebody believes that nodes share their counters.
+    #[error("redis: is given, but policy is memory: set policy to redis, or remove redis")]
+    UnusedRedis,
     /// A refusal must look like one.
     #[error("error_code: {0} is not a status between 400 and 599")]
     ErrorCode(u16),
@@ -376,6 +394,9 @@ impl Settings {
         {
             return Err(ConfigError::InjectsMoreThanClamp);
         }
+        if let StoreConfig::Redis(redis) = &self.store {
+            redis.check().map_err(ConfigError::Redis)?;
+        }
         if !(400..600).contains(&self.error_code) {
             return Err(ConfigError::ErrorCode(self.error_code));
         }
@@ -455,6 +476,7 @@ pub(super) mod tests {
             limit_by: limit_by.iter().map(|by| by.parse().unwrap()).collect(),
             matches: Match::default(),
             mode: Mode::Enforce,
+            on_store_failure: OnStoreFailure::LocalShare,
             warn_at: None,
             cached_weight: Share::WHOLE,
         }
@@ -466,6 +488,7 @@ pub(super) mod tests {
             priorities: Vec::new(),
             prices: PriceTable::default(),
             allowed_models: Vec::new(),
+            store: StoreConfig::Memory,
             estimate: EstimateMode::Body,
             max_tokens: MaxTokens::default(),
             stream_usage: StreamUsage::Hide,

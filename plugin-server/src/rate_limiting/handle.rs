@@ -19,30 +19,10 @@ use super::price::Price;
 pub struct Handle {
     /// The reservation to settle.
     pub reservation: Reservation,
-    /// The store that holds it.
-    pub store: StoreKind,
+    /// The [name](crate::stores::LimitStore::name) of the store that holds it.
+    pub store: String,
     /// What else settling needs.
     pub request: Admitted,
-}
-
-/// Which store holds a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StoreKind {
-    /// This process's memory.
-    Memory,
-    /// Redis, or what stands in for it while it is away.
-    Redis,
-}
-
-impl StoreKind {
-    /// The store's name in `policy`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Redis => "redis",
-        }
-    }
 }
 
 /// What is known of an admitted request.
@@ -92,24 +72,24 @@ pub struct Charged {
 pub struct InvalidHandle;
 
 #[derive(Serialize, Deserialize)]
-struct Text<A> {
+struct Text<S, A> {
     #[serde(rename = "v")]
     version: u8,
     #[serde(rename = "s")]
-    store: StoreKind,
+    store: S,
     #[serde(rename = "id")]
     reservation: String,
     #[serde(flatten)]
     request: A,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = Text {
             version: VERSION,
-            store: self.store,
+            store: &self.store,
             reservation: self.reservation.to_string(),
             request: &self.request,
         };
@@ -121,7 +101,7 @@ impl FromStr for Handle {
     type Err = InvalidHandle;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text: Text<Admitted> = serde_json::from_str(text).map_err(|_| InvalidHandle)?;
+        let text: Text<String, Admitted> = serde_json::from_str(text).map_err(|_| InvalidHandle)?;
         if text.version != VERSION {
             return Err(InvalidHandle);
         }
@@ -151,7 +131,7 @@ mod tests {
         };
         let handle = Handle {
             reservation,
-            store: StoreKind::Memory,
+            store: "redis://[::1]:6379/0".to_owned(),
             request: Admitted {
                 estimate: Estimate::default(),
                 learner: u64::MAX,
@@ -177,7 +157,7 @@ mod tests {
         for (cut, _) in text.char_indices() {
             assert_eq!(text[..cut].parse::<Handle>(), Err(InvalidHandle), "{cut}");
         }
-        let other_version = text.replacen("\"v\":2", "\"v\":1", 1);
+        let other_version = text.replacen("\"v\":3", "\"v\":2", 1);
         assert_ne!(other_version, text);
         assert_eq!(other_version.parse::<Handle>(), Err(InvalidHandle));
     }

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! [`Stores`] is what a process has; [`LimitStore`] is what a policy is given. [`redis`] counts where several processes can reach it;
+//! [`Stores`] is what a process has; [`LimitStore`] is what a policy is given, by its [`StoreConfig`]. [`redis`] counts where several processes can reach it;
 //! [`failover`] is what happens while it is away. Counting in memory is the crate `token-limiter`'s own.
 //!
 //! A process has one set of stores for all its plugins and instances: Kong starts an instance for every worker and on every
@@ -26,18 +26,47 @@ use self::redis::RedisStore;
 use self::redis::config::{InvalidRedisConfig, RedisConfig};
 use crate::clock::{Clock, SystemClock};
 
+/// For how long a charge that nobody will settle can still be taken back: longer than any call that did not answer.
+const FOR_GOOD: Duration = Duration::from_mins(1);
+
+/// Where a policy counts: the `policy` of a configuration, and its `redis`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StoreConfig {
+    /// In this process.
+    #[default]
+    Memory,
+    /// In a Redis, or whatever speaks its protocol.
+    Redis(Box<RedisConfig>),
+}
+
+impl StoreConfig {
+    /// `memory` or `redis`, as in the configuration.
+    pub const fn policy(&self) -> &'static str {
+        match self {
+            Self::Memory => MEMORY,
+            Self::Redis(_) => "redis",
+        }
+    }
+}
+
+/// The name of the memory.
+const MEMORY: &str = "memory";
+
 /// The stores of this process.
 #[derive(Debug)]
 pub struct Stores {
-    memory: Arc<MemoryStore>,
-    redis: Mutex<HashMap<RedisConfig, Arc<FailoverStore>>>,
+    memory: LimitStore,
+    counters: Arc<MemoryStore>,
+    redis: Mutex<HashMap<RedisConfig, LimitStore>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Default for Stores {
     fn default() -> Self {
+        let counters = Arc::<MemoryStore>::default();
         Self {
-            memory: Arc::default(),
+            memory: LimitStore::in_memory(Arc::clone(&counters)),
+            counters,
             redis: Mutex::default(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -47,12 +76,20 @@ impl Default for Stores {
 impl Stores {
     /// The store of `policy: memory`: exact for one process, which serves all Kong workers of its node.
     pub fn memory(&self) -> &MemoryStore {
-        &self.memory
+        &self.counters
     }
 
     /// The same, as a policy is given it.
     pub fn in_memory(&self) -> LimitStore {
-        LimitStore::Memory(self.memory.clone())
+        self.memory.clone()
+    }
+
+    /// The store of a configuration.
+    pub fn of(&self, config: &StoreConfig) -> Result<LimitStore, InvalidRedisConfig> {
+        match config {
+            StoreConfig::Memory => Ok(self.in_memory()),
+            StoreConfig::Redis(config) => self.in_redis(config),
+        }
     }
 
     /// The store of `policy: redis`. Equal configurations share one, and connect when they are first used.
@@ -61,38 +98,47 @@ impl Stores {
         let mut redis = self.redis.lock();
         let store = redis.entry(config.clone()).or_insert_with(|| {
             let remote = RedisStore::new(Arc::new(config.clone()));
-            FailoverStore::new(remote, self.clock.clone())
+            LimitStore {
+                name: config.to_string().into(),
+                counters: Counters::Redis(FailoverStore::new(remote, self.clock.clone())),
+            }
         });
-        Ok(LimitStore::Redis(store.clone()))
+        Ok(store.clone())
     }
 
     /// All of them: that of the memory, and each Redis that a policy was given.
     pub fn all(&self) -> Vec<LimitStore> {
         let redis = self.redis.lock();
-        let shared = redis.values().cloned().map(LimitStore::Redis);
+        let shared = redis.values().cloned();
         std::iter::once(self.in_memory()).chain(shared).collect()
     }
 
     /// The store of this [`name`](LimitStore::name).
     pub fn named(&self, name: &str) -> Option<LimitStore> {
-        self.all().into_iter().find(|store| store.name() == name)
+        if name == MEMORY {
+            return Some(self.in_memory());
+        }
+        let redis = self.redis.lock();
+        redis.values().find(|store| store.name() == name).cloned()
     }
 
     /// What each Redis went through, by where it is.
     pub fn snapshots(&self) -> Vec<(String, StoreSnapshot)> {
         let redis = self.redis.lock();
-        redis
-            .iter()
-            .map(|(config, store)| (config.to_string(), store.snapshot()))
-            .collect()
+        let shared = redis.values().filter_map(|store| match &store.counters {
+            Counters::Memory(_) => None,
+            Counters::Redis(shared) => Some((store.name().to_owned(), shared.snapshot())),
+        });
+        shared.collect()
     }
 
     /// Tells every Redis what it is owed, for a process that is about to stop.
     pub async fn flush(&self) {
-        let stores: Vec<_> = self.redis.lock().values().cloned().collect();
-        for store in stores {
-            if let Err(error) = store.flush().await {
-                tracing::warn!(store = %store.remote().config(), %error, "what was spent without the store is lost");
+        for store in self.all() {
+            if let Counters::Redis(shared) = &store.counters
+                && let Err(error) = shared.flush().await
+            {
+                tracing::warn!(store = store.name(), %error, "what was spent without the store is lost");
             }
         }
     }
@@ -100,7 +146,13 @@ impl Stores {
 
 /// The store of one configuration's limits. Cheap to clone.
 #[derive(Clone, Debug)]
-pub enum LimitStore {
+pub struct LimitStore {
+    name: Arc<str>,
+    counters: Counters,
+}
+
+#[derive(Clone, Debug)]
+enum Counters {
     /// In this process: never fails, never waits.
     Memory(Arc<MemoryStore>),
     /// Shared with other processes.
@@ -108,20 +160,32 @@ pub enum LimitStore {
 }
 
 impl LimitStore {
-    /// `memory` or `redis`, as in the configuration.
-    pub fn policy(&self) -> &'static str {
-        match self {
-            Self::Memory(_) => "memory",
-            Self::Redis(_) => "redis",
+    /// The store of these counters in memory.
+    pub fn in_memory(counters: Arc<MemoryStore>) -> Self {
+        Self {
+            name: MEMORY.into(),
+            counters: Counters::Memory(counters),
         }
     }
 
-    /// What tells it from the other stores of the process, for people: `memory`, or where the Redis is.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Memory(_) => self.policy().to_owned(),
-            Self::Redis(store) => store.remote().config().to_string(),
+    /// What tells it from the other stores of the process, for people: `memory`, or where the Redis is. Holds no secret.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Charges every limit for good, or none: there is nothing to settle.
+    pub async fn charge(
+        &self,
+        charges: &[Charge<'_>],
+        on_failure: &[OnStoreFailure],
+    ) -> Result<Decision, Unavailable> {
+        let decision = self.reserve(charges, on_failure, FOR_GOOD).await;
+        if let (Counters::Memory(store), Ok(Decision::Granted(grant))) = (&self.counters, &decision)
+        {
+            // Elsewhere it ends by itself, without another round trip.
+            let Ok(_) = store.settle(&grant.reservation, &[]).await;
         }
+        decision
     }
 
     /// Charges every limit, or none; see [`Store::reserve`]. `on_failure` goes with `charges`, and says what becomes of each
@@ -132,35 +196,35 @@ impl LimitStore {
         on_failure: &[OnStoreFailure],
         lease: Duration,
     ) -> Result<Decision, Unavailable> {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(decision) = store.reserve(charges, lease).await;
                 Ok(decision)
             }
-            Self::Redis(store) => store.reserve(charges, on_failure, lease).await,
+            Counters::Redis(store) => store.reserve(charges, on_failure, lease).await,
         }
     }
 
     /// Closes a reservation with what was really spent; see [`Store::settle`]. Never lost for a store that is away:
     /// [`FailoverStore::settle`].
     pub async fn settle(&self, reservation: &Reservation, actual: &[Cost]) -> Settlement {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(settlement) = store.settle(reservation, actual).await;
                 settlement
             }
-            Self::Redis(store) => store.settle(reservation, actual).await,
+            Counters::Redis(store) => store.settle(reservation, actual).await,
         }
     }
 
     /// Where counters stand; see [`Store::inspect`].
     pub async fn inspect(&self, meters: &[Meter<'_>]) -> Result<PerCharge<Balance>, Unavailable> {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(balances) = store.inspect(meters).await;
                 Ok(balances)
             }
-            Self::Redis(store) => store.inspect(meters).await,
+            Counters::Redis(store) => store.inspect(meters).await,
         }
     }
 
@@ -170,34 +234,34 @@ impl LimitStore {
         meter: Meter<'_>,
         correction: Correction,
     ) -> Result<Balance, Unavailable> {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(balance) = store.correct(meter, correction).await;
                 Ok(balance)
             }
-            Self::Redis(store) => store.correct(meter, correction).await,
+            Counters::Redis(store) => store.correct(meter, correction).await,
         }
     }
 
     /// Some of the open reservations; see [`Store::reservations`].
     pub async fn reservations(&self, most: usize) -> Result<Vec<OpenReservation>, Unavailable> {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(open) = store.reservations(most).await;
                 Ok(open)
             }
-            Self::Redis(store) => store.reservations(most).await,
+            Counters::Redis(store) => store.reservations(most).await,
         }
     }
 
     /// Closes a reservation as if nothing had been spent; see [`Store::release`].
     pub async fn release(&self, reservation: &Reservation) -> Result<Settlement, Unavailable> {
-        match self {
-            Self::Memory(store) => {
+        match &self.counters {
+            Counters::Memory(store) => {
                 let Ok(settlement) = store.release(reservation).await;
                 Ok(settlement)
             }
-            Self::Redis(store) => store.release(reservation).await,
+            Counters::Redis(store) => store.release(reservation).await,
         }
     }
 }
@@ -213,9 +277,9 @@ mod tests {
             port,
             ..RedisConfig::default()
         };
-        let store = |port| match stores.in_redis(&config(port)).unwrap() {
-            LimitStore::Redis(store) => store,
-            LimitStore::Memory(_) => panic!("that is no redis"),
+        let store = |port| match stores.in_redis(&config(port)).unwrap().counters {
+            Counters::Redis(store) => store,
+            Counters::Memory(_) => panic!("that is no redis"),
         };
         assert!(Arc::ptr_eq(&store(1), &store(1)));
         assert!(!Arc::ptr_eq(&store(1), &store(2)));

@@ -140,7 +140,7 @@ impl World {
                 service: Some("chat".to_owned()),
                 ..Scope::default()
             },
-            store: &self.store.name(),
+            store: self.store.name(),
             tenant: consumer,
             model: Some("gpt-4o"),
             outcome,

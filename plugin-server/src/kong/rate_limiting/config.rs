@@ -11,9 +11,16 @@ use crate::rate_limiting::config::{
 };
 use crate::rate_limiting::matching::{ClaimMatch, Match, ModelPattern};
 use crate::rate_limiting::price::{Price, PriceTable, TokenPrice};
+use crate::stores::StoreConfig;
+use crate::stores::failover::OnStoreFailure as Failure;
+use crate::stores::redis::config::{Node, RedisConfig, Secret};
 
 /// The configuration of llm-rate-limiting.
 #[derive(Clone, Debug, Deserialize, PluginConfig)]
+#[kong(entity_check(conditional = serde_json::json!({
+    "if_field": "policy", "if_match": {"eq": "redis"},
+    "then_field": "redis", "then_match": {"required": true},
+})))]
 pub struct Config {
     /// The limits. Each applies to the requests that it matches, and a request passes only if all that apply have room.
     #[kong(len_min = 1)]
@@ -29,9 +36,14 @@ pub struct Config {
     /// How a request is priced before its answer: by its body, by the body's size, or not at all.
     #[kong(default = "body")]
     estimate: Estimate,
-    /// Where counters live: in the plugin server's memory, exact for one node.
+    /// Where counters live: in the plugin server's memory, exact for one node; or in a Redis (or Valkey) that all nodes share.
     #[kong(default = "memory")]
     policy: StorePolicy,
+    /// Where that Redis is: a host, a cluster, or sentinels.
+    redis: Option<RedisSection>,
+    /// What becomes of limits while Redis is away: each node enforces its share and writes back what it spent, or requests pass uncounted, or they are refused with 503.
+    #[kong(default = "local_share")]
+    on_store_failure: OnStoreFailure,
     /// Whether streams are asked to report their usage, and whether clients then see the event that does.
     #[kong(default = "hide")]
     stream_usage: StreamUsage,
@@ -84,6 +96,8 @@ struct LimitConfig {
     /// Whether the limit refuses, or only counts and tells the operator what it would have refused.
     #[kong(default = "enforce")]
     mode: Mode,
+    /// What becomes of this limit while Redis is away; by default what the plugin's on_store_failure says.
+    on_store_failure: Option<OnStoreFailure>,
     /// The share of the limit from which on clients and metrics are warned, such as 0.8.
     #[kong(between = [0, 1])]
     warn_at: Option<f64>,
@@ -157,6 +171,65 @@ struct MaxTokensConfig {
     inject: Option<u64>,
 }
 
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct RedisSection {
+    /// Name or address of the server; not with a cluster or sentinels, which have nodes.
+    #[kong(len_min = 1)]
+    host: Option<String>,
+    /// The server's port.
+    #[kong(default = 6379, between = [1, 65535])]
+    port: u16,
+    /// The ACL user; without one, the default user.
+    #[kong(referenceable)]
+    username: Option<String>,
+    /// The user's password.
+    #[kong(referenceable, encrypted)]
+    password: Option<String>,
+    /// The database; a cluster has only 0.
+    #[kong(default = 0, between = [0, 1_000_000])]
+    database: u32,
+    /// Whether to speak TLS.
+    #[kong(default = false)]
+    ssl: bool,
+    /// Whether the server's certificate must be valid.
+    #[kong(default = true)]
+    ssl_verify: bool,
+    /// PEM certificates of the authorities to trust; by default those of the plugin server's machine.
+    #[kong(len_min = 1)]
+    ssl_ca: Option<String>,
+    /// The name that the certificate must carry, if it is not the host's.
+    #[kong(len_min = 1)]
+    server_name: Option<String>,
+    /// The most milliseconds that a request waits for Redis.
+    #[kong(default = 50, between = [1, 60000])]
+    timeout: u64,
+    /// Some nodes of a cluster; it tells the others.
+    #[kong(len_min = 1)]
+    cluster_nodes: Option<Vec<NodeConfig>>,
+    /// Sentinels, which know the primary.
+    #[kong(len_min = 1)]
+    sentinel_nodes: Option<Vec<NodeConfig>>,
+    /// The primary's name among sentinels.
+    #[kong(len_min = 1)]
+    sentinel_master: Option<String>,
+    /// The user for sentinels.
+    #[kong(referenceable)]
+    sentinel_username: Option<String>,
+    /// The password for sentinels.
+    #[kong(referenceable, encrypted)]
+    sentinel_password: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, PluginConfig)]
+struct NodeConfig {
+    /// Name or address of the node.
+    #[kong(default = "127.0.0.1", len_min = 1)]
+    host: String,
+    /// The node's port.
+    #[kong(default = 6379, between = [1, 65535])]
+    port: u16,
+}
+
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
 #[serde(rename_all = "snake_case")]
 enum Unit {
@@ -203,6 +276,25 @@ enum Estimate {
 #[serde(rename_all = "snake_case")]
 enum StorePolicy {
     Memory,
+    Redis,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
+#[serde(rename_all = "snake_case")]
+enum OnStoreFailure {
+    LocalShare,
+    Open,
+    Closed,
+}
+
+impl From<OnStoreFailure> for Failure {
+    fn from(config: OnStoreFailure) -> Self {
+        match config {
+            OnStoreFailure::LocalShare => Self::LocalShare,
+            OnStoreFailure::Open => Self::Open,
+            OnStoreFailure::Closed => Self::Closed,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
@@ -227,12 +319,18 @@ impl TryFrom<Config> for Settings {
     type Error = ConfigError;
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
-        // Of this there is one value yet: the schema refuses any other.
-        let StorePolicy::Memory = config.policy;
+        let store = match (config.policy, config.redis) {
+            (StorePolicy::Memory, None) => StoreConfig::Memory,
+            (StorePolicy::Memory, Some(_)) => return Err(ConfigError::UnusedRedis),
+            (StorePolicy::Redis, Some(redis)) => StoreConfig::Redis(Box::new(redis.read()?)),
+            (StorePolicy::Redis, None) => return Err(ConfigError::NoRedis),
+        };
+        let on_store_failure = config.on_store_failure.into();
         let allowed_models = config.allowed_models.unwrap_or_default();
         let max_tokens = config.max_tokens;
         Ok(Self {
-            limits: each(config.limits, LimitSettings::try_from)?,
+            limits: each(config.limits, |limit| limit.settings(on_store_failure))?,
+            store,
             priorities: each(config.priorities.unwrap_or_default(), PriorityConfig::read)?,
             prices: PriceTable {
                 entries: each(config.prices.unwrap_or_default(), PriceConfig::read)?,
@@ -269,19 +367,14 @@ impl TryFrom<Config> for Settings {
     }
 }
 
-impl TryFrom<LimitConfig> for LimitSettings {
-    type Error = ConfigError;
-
-    fn try_from(config: LimitConfig) -> Result<Self, ConfigError> {
-        let name = config.name.clone();
-        config
-            .read()
+impl LimitConfig {
+    fn settings(self, on_store_failure: Failure) -> Result<LimitSettings, ConfigError> {
+        let name = self.name.clone();
+        self.read(on_store_failure)
             .map_err(|problem| ConfigError::Limit { name, problem })
     }
-}
 
-impl LimitConfig {
-    fn read(self) -> Result<LimitSettings, LimitProblem> {
+    fn read(self, on_store_failure: Failure) -> Result<LimitSettings, LimitProblem> {
         let window = self.window()?;
         let share =
             |field, share| Share::new(share).map_err(|error| LimitProblem::Share(field, error));
@@ -307,6 +400,9 @@ impl LimitConfig {
                 Mode::Enforce => policy::Mode::Enforce,
                 Mode::Shadow => policy::Mode::Shadow,
             },
+            on_store_failure: self
+                .on_store_failure
+                .map_or(on_store_failure, Failure::from),
             warn_at: self
                 .warn_at
                 .map(|warn_at| share("warn_at", warn_at))
@@ -365,6 +461,43 @@ impl LimitConfig {
             WindowType::Sliding | WindowType::Calendar => Window::sliding(size),
         };
         window.map_err(LimitProblem::Window)
+    }
+}
+
+impl RedisSection {
+    fn read(self) -> Result<RedisConfig, ConfigError> {
+        let nodes = |nodes: Option<Vec<NodeConfig>>| -> Vec<Node> {
+            nodes
+                .unwrap_or_default()
+                .into_iter()
+                .map(|NodeConfig { host, port }| Node { host, port })
+                .collect()
+        };
+        let redis = RedisConfig {
+            host: self.host,
+            port: self.port,
+            username: self.username,
+            password: self.password.map(Secret::new),
+            database: self.database,
+            ssl: self.ssl,
+            ssl_verify: self.ssl_verify,
+            ssl_ca: self.ssl_ca,
+            server_name: self.server_name,
+            timeout: Duration::from_millis(self.timeout),
+            cluster_nodes: nodes(self.cluster_nodes),
+            sentinel_nodes: nodes(self.sentinel_nodes),
+            sentinel_master: self.sentinel_master,
+            sentinel_username: self.sentinel_username,
+            sentinel_password: self.sentinel_password.map(Secret::new),
+        };
+        let found = redis.host.is_some()
+            || !redis.cluster_nodes.is_empty()
+            || !redis.sentinel_nodes.is_empty();
+        if found {
+            Ok(redis)
+        } else {
+            Err(ConfigError::NoRedis)
+        }
     }
 }
 
@@ -500,6 +633,53 @@ mod tests {
     }
 
     #[test]
+    fn redis_is_read_with_its_defaults_and_each_limit_fails_in_its_own_way() {
+        let limits = json!([
+            {"name": "a", "limit": 1, "window_size": 60},
+            {"name": "b", "limit": 1, "window_size": 60, "on_store_failure": "closed"},
+        ]);
+        let settings = settings(json!({
+            "limits": limits, "policy": "redis", "on_store_failure": "open",
+            "redis": {"host": "valkey.internal", "password": "secret", "ssl": true},
+        }))
+        .unwrap();
+        let StoreConfig::Redis(redis) = &settings.store else {
+            panic!("not redis")
+        };
+        assert_eq!(redis.to_string(), "redis://valkey.internal:6379/0");
+        assert_eq!(redis.timeout, Duration::from_millis(50));
+        assert!(redis.ssl && redis.ssl_verify);
+        let failures: Vec<_> = settings
+            .limits
+            .iter()
+            .map(|limit| limit.on_store_failure)
+            .collect();
+        assert_eq!(failures, [Failure::Open, Failure::Closed]);
+        assert!(!format!("{settings:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_store_that_cannot_work_is_refused() {
+        let error = |rest: Value| {
+            let mut config = json!({"limits": [{"name": "a", "limit": 1, "window_size": 60}]});
+            let rest = rest.as_object().unwrap().clone();
+            config.as_object_mut().unwrap().extend(rest);
+            settings(config).unwrap_err()
+        };
+        let nowhere = "redis: policy redis needs a host";
+        assert!(error(json!({"policy": "redis"})).starts_with(nowhere));
+        assert!(error(json!({"policy": "redis", "redis": {"port": 1}})).starts_with(nowhere));
+        let unused = error(json!({"redis": {"host": "a"}}));
+        assert!(unused.contains("policy is memory"), "{unused}");
+        let nameless =
+            error(json!({"policy": "redis", "redis": {"sentinel_nodes": [{"host": "a"}]}}));
+        assert!(
+            nameless.starts_with("redis.sentinel_master: is needed"),
+            "{nameless}"
+        );
+    }
+
+    #[test]
     fn the_schema_offers_only_what_works() {
         let schema = Value::Object(
             <Config as kong_pdk::schema::ConfigType>::schema()
@@ -510,7 +690,8 @@ mod tests {
         for choice in [
             r#"["requests","prompt_tokens","completion_tokens","total_tokens","cost","concurrent_requests"]"#,
             r#"["sliding","fixed","token_bucket","calendar"]"#,
-            r#"["memory"]"#,
+            r#"["memory","redis"]"#,
+            r#"["local_share","open","closed"]"#,
             r#"["auto","openai","anthropic","problem","kong"]"#,
         ] {
             assert!(

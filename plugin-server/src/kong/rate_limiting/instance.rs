@@ -7,11 +7,13 @@ use parking_lot::RwLock;
 
 use crate::rate_limiting::Policy;
 use crate::rate_limiting::outcomes::{Outcomes, Publication, Scope};
+use crate::stores::LimitStore;
 
 /// A policy that decides, wherever its configuration is attached.
 #[derive(Debug)]
 pub struct Instance {
     policy: Policy,
+    store: LimitStore,
     outcomes: Arc<Outcomes>,
     places: RwLock<Vec<Arc<Place>>>,
 }
@@ -29,9 +31,10 @@ pub(super) struct Place {
 }
 
 impl Instance {
-    pub(super) fn new(policy: Policy, outcomes: Arc<Outcomes>) -> Self {
+    pub(super) fn new(policy: Policy, store: LimitStore, outcomes: Arc<Outcomes>) -> Self {
         Self {
             policy,
+            store,
             outcomes,
             places: RwLock::default(),
         }
@@ -39,6 +42,11 @@ impl Instance {
 
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Where it counts.
+    pub(super) fn store(&self) -> &LimitStore {
+        &self.store
     }
 
     /// The place of this scope. There are as many as Kong has plugins with this configuration.

@@ -6,18 +6,17 @@
 //!   for the client, the handle and whether the usage tap shall hide a usage event (`kong.ctx.shared`), `Accept-Encoding:
 //!   identity` and the completed body for the upstream. A refusal is an exit, and nothing else.
 //! - `log`: one write asks for what the usage tap left, handle and status included (another, if no tap ran); then the books are closed.
-//!   Where no limit counts tokens, `access` has closed them already and nothing is asked.
+//!   Where limits count only requests, `access` has charged them for good and nothing is asked.
 //!
 //! # Failure
 //!
-//! The plugin fails closed: if it cannot decide, the client gets a 500 in OpenAI's form. A limiter that fails open hands out what it is there
+//! While a Redis is away, each limit does what its `on_store_failure` says. Beyond that the plugin fails closed: if it cannot decide, the client gets a 500 in OpenAI's form. A limiter that fails open hands out what it is there
 //! to protect, at the very moment when nobody counts.
 
 mod config;
 mod context;
 mod instance;
 
-use std::convert::Infallible;
 use std::sync::{Arc, Once};
 
 use kong_pdk::argument::{MaxEntries, Status};
@@ -40,8 +39,8 @@ use crate::rate_limiting::handle::Handle;
 use crate::rate_limiting::identity::{Caller, Needs};
 use crate::rate_limiting::learned::Learned;
 use crate::rate_limiting::outcomes::Outcomes;
-use crate::rate_limiting::usage::{Observed, Spent};
-use crate::rate_limiting::{Body, Closing, Policy, Verdict, Watch};
+use crate::rate_limiting::usage::Spent;
+use crate::rate_limiting::{Body, Policy, Verdict, Watch};
 use crate::stores::Stores;
 use crate::telemetry::{self, Decision, Telemetry};
 
@@ -99,25 +98,6 @@ impl RateLimiting {
     }
 }
 
-impl RateLimiting {
-    async fn settle(
-        &self,
-        handle: &Handle,
-        observed: Option<&Observed>,
-        status: u16,
-    ) -> Result<Closing, Infallible> {
-        Policy::settle(
-            self.stores.memory(),
-            handle,
-            observed,
-            status,
-            &self.outcomes,
-            &self.learned,
-        )
-        .await
-    }
-}
-
 fn closed(status: Status, message: &str) -> FailureMode {
     let body = serde_json::json!({"error": {"message": message, "type": "server_error", "param": null, "code": null}});
     FailureMode::Closed(Exit::json(status, &body).expect("a map of strings is JSON"))
@@ -139,7 +119,8 @@ impl Plugin for RateLimiting {
             // Kong waits for this instance, and the first request for its vocabulary.
             std::thread::spawn(Vocabulary::load_all);
         }
-        Ok(Instance::new(policy, Arc::clone(&self.outcomes)))
+        let store = self.stores.of(policy.store()).map_err(ConfigError::new)?;
+        Ok(Instance::new(policy, store, Arc::clone(&self.outcomes)))
     }
 }
 
@@ -180,8 +161,8 @@ impl Access for RateLimiting {
             outcomes: &self.outcomes,
             scope: &place.scope,
         };
-        let Ok(verdict) = policy
-            .decide(self.stores.memory(), &caller, &pricing, watch)
+        let verdict = policy
+            .decide(instance.store(), &caller, &pricing, watch)
             .await;
         if let Some(model) = &pricing.model {
             span.model(model);
@@ -197,22 +178,15 @@ impl Access for RateLimiting {
         if !headers.is_empty() {
             kong.defer(response::set_headers(headers));
         }
-        match handle {
-            Some(handle) if policy.settles_late() => {
-                kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
-                if let Some(carried) = span.carry() {
-                    kong.defer(ctx::set_shared(telemetry::KEY, carried));
-                }
-                if policy.counts_usage() {
-                    // A compressed answer could not be read by the tap.
-                    kong.defer(service::request::set_header("Accept-Encoding", "identity"));
-                }
+        if let Some(handle) = handle {
+            kong.defer(ctx::set_shared(HANDLE, handle.to_string()));
+            if let Some(carried) = span.carry() {
+                kong.defer(ctx::set_shared(telemetry::KEY, carried));
             }
-            Some(handle) => {
-                // The answer changes nothing: the books are closed here, and `log` has nothing to ask.
-                let Ok(_) = self.settle(&handle, None, 0).await;
+            if policy.counts_usage() {
+                // A compressed answer could not be read by the tap.
+                kong.defer(service::request::set_header("Accept-Encoding", "identity"));
             }
-            None => {}
         }
         if let Some(body) = pricing.rewritten {
             kong.defer(service::request::set_raw_body(body));
@@ -254,7 +228,22 @@ impl Log for RateLimiting {
             observed,
         } = answered;
         let handle: Handle = handle.parse()?;
-        let Ok(closing) = self.settle(&handle, observed.as_ref(), status).await;
+        // A configuration may have changed its store meanwhile; the books are closed where they were opened.
+        let named;
+        let store = if instance.store().name() == handle.store {
+            instance.store()
+        } else {
+            let Some(store) = self.stores.named(&handle.store) else {
+                warn!(store = %handle.store, reservation = %handle.reservation,
+                    "the store of a request is not configured any more: its charge stands");
+                return Ok(());
+            };
+            named = store;
+            &named
+        };
+        let (outcomes, learned) = (&self.outcomes, &self.learned);
+        let closing =
+            Policy::settle(store, &handle, observed.as_ref(), status, outcomes, learned).await;
         span.settled(telemetry::Settled {
             tokens: closing
                 .spent
