@@ -13,6 +13,8 @@
 --     eof     true     the body ended; absent on abort
 --     handle  string   kong.ctx.shared.llm_rate_limiting, and
 --     status  number   the answer's status: so that the log phase asks for one table, and for nothing else
+--   kong.log's llm            what Kong's log plugins write of a request that llm-rate-limiting counts: model, tenant, and usage, which are
+--     the figures that the provider reports, by its own names, once the body has ended
 --   kong.ctx.shared.llm_tap_hide_usage = true, set in access by llm-rate-limiting when it asked a stream for its usage:
 --     the event that only reports usage (empty choices and a usage object) is dropped before the client sees it.
 --
@@ -25,17 +27,24 @@
 
 local TAIL, HEAD, PIECES, HELD = 65536, 16384, 64, 8192
 
-local find, sub, concat = string.find, string.sub, table.concat
+local find, match, sub, concat = string.find, string.match, string.sub, table.concat
 local shared, arg = kong.ctx.shared, ngx.arg
 local chunk, eof = arg[1] or "", arg[2]
 
 local tap = shared.llm_tap
 if not tap then
+  local handle = shared.llm_rate_limiting
   tap = {
     tail = "", recent = {}, bytes = 0, folded = 0,
-    handle = shared.llm_rate_limiting, status = kong.response.get_status(),
+    handle = handle, status = kong.response.get_status(),
   }
   shared.llm_tap = tap
+  if handle then
+    -- Names with characters that JSON escapes are left out.
+    kong.log.set_serialize_value("llm", {
+      model = match(handle, '"m":"([^"\\]+)"'), tenant = match(handle, '"t":"([^"\\]+)"'),
+    })
+  end
 end
 
 if chunk ~= "" and tap.recent then
@@ -53,8 +62,40 @@ if tap.recent and (eof or #tap.recent >= PIECES or tap.bytes - tap.folded >= TAI
   tap.tail, tap.folded = all, tap.bytes
   tap.recent = not eof and {} or nil
 end
-if eof then
+-- Adds the figures of every usage object in text to usage; later ones stand, since all that stream them count up.
+local function read_usage(text, usage)
+  local at = 1
+  while true do
+    local first, last = find(text, '"usage', at, true)
+    if not first then
+      break
+    end
+    at = last + 1
+    -- A name in the text of an answer has escaped quotes.
+    local object = sub(text, first - 1, first - 1) ~= "\\" and match(text, '^%a*"%s*:%s*(%b{})', at)
+    if object then
+      for name, figure in string.gmatch(object, '"([%w_]+)"%s*:%s*(%d+)') do
+        usage[name] = tonumber(figure)
+      end
+      at = at + #object
+    end
+  end
+  -- Ollama has no object for them.
+  for name, figure in string.gmatch(sub(text, -1024), '[{,]%s*"([%a_]*eval_count)"%s*:%s*(%d+)') do
+    usage[name] = tonumber(figure)
+  end
+end
+
+if eof and not tap.eof then
   tap.eof = true
+  if tap.handle then
+    local usage = {}
+    if tap.head then
+      read_usage(tap.head, usage)
+    end
+    read_usage(tap.tail, usage)
+    kong.log.set_serialize_value("llm.usage", usage)
+  end
 end
 
 if not shared.llm_tap_hide_usage then

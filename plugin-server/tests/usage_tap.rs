@@ -1,5 +1,6 @@
 //! The usage tap that ships, in real LuaJIT, with nothing but what Kong's sandbox gives it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use llm_plugin_server::rate_limiting::estimate::Estimate;
@@ -10,6 +11,10 @@ const TAP: &str = include_str!("../../kong/usage-tap.lua");
 const CHAT: &str = include_str!("fixtures/usage/openai-chat.json");
 const CHAT_STREAM: &str = include_str!("fixtures/usage/openai-chat.sse");
 
+/// What the tap reads of a handle is this.
+const HANDLE: &str =
+    r#"{"v":3,"s":"memory","id":"a:b","e":{"p":7},"k":1,"m":"gpt-4o","t":"acme","c":[]}"#;
+
 const TAIL: usize = 64 * 1024;
 const HEAD: usize = 16 * 1024;
 
@@ -19,6 +24,8 @@ struct Answer {
     filter: Function,
     shared: Table,
     arg: Table,
+    /// What Kong's log plugins would write.
+    logged: Table,
 }
 
 impl Answer {
@@ -33,19 +40,25 @@ impl Answer {
             .load("local values = {}; return setmetatable({}, {__index = values, __newindex = function(_, key, value) assert(key == 1); values.written = value end, values = values})")
             .eval()
             .expect("a recording table");
-        for library in ["string", "table", "math", "pcall"] {
+        for library in ["string", "table", "math", "pcall", "tonumber"] {
             let library_value: mlua::Value = globals.get(library).expect("a standard library");
             environment.set(library, library_value).expect("a field");
         }
-        shared
-            .set("llm_rate_limiting", "the handle")
-            .expect("a field");
+        shared.set("llm_rate_limiting", HANDLE).expect("a field");
         context.set("shared", &shared).expect("a field");
         kong.set("ctx", context).expect("a field");
         let response = table();
         let status = lua.create_function(|_, ()| Ok(207)).expect("a function");
         response.set("get_status", status).expect("a field");
         kong.set("response", response).expect("a field");
+        let logged: Table = table();
+        let log = table();
+        let values = logged.clone();
+        let set = lua
+            .create_function(move |_, (name, value): (String, Table)| values.set(name, value))
+            .expect("a function");
+        log.set("set_serialize_value", set).expect("a field");
+        kong.set("log", log).expect("a field");
         ngx.set("arg", &arg).expect("a field");
         environment.set("kong", kong).expect("a field");
         environment.set("ngx", ngx).expect("a field");
@@ -62,6 +75,7 @@ impl Answer {
             filter,
             shared,
             arg,
+            logged,
         }
     }
 
@@ -175,7 +189,7 @@ fn the_log_phase_finds_handle_and_status_beside_the_body() {
     let tap: Table = answer.shared.get("llm_tap").expect("the tap's table");
     let handle: String = tap.get("handle").expect("a string");
     let status: u16 = tap.get("status").expect("a number");
-    assert_eq!((handle.as_str(), status), ("the handle", 207));
+    assert_eq!((handle.as_str(), status), (HANDLE, 207));
 }
 
 #[test]
@@ -359,4 +373,84 @@ fn an_aborted_stream_is_priced_by_what_was_sent_and_a_whole_one_by_its_figure() 
         spent(Some(&aborted.observed()), 200, &estimate),
         Spent::Estimated(Usage::of(19, 7), Source::Counted)
     );
+}
+
+impl Answer {
+    /// What Kong logs as `llm`, as JSON with sorted names.
+    fn logged(&self) -> String {
+        let mut names = BTreeMap::new();
+        let llm: Table = self.logged.get("llm").expect("a request that is counted");
+        for pair in llm.pairs::<String, String>() {
+            let (name, value) = pair.expect("a text");
+            names.insert(name, value);
+        }
+        let usage: Option<Table> = self.logged.get("llm.usage").expect("a table or nothing");
+        for pair in usage.iter().flat_map(|usage| usage.pairs::<String, u64>()) {
+            let (name, figure) = pair.expect("a number");
+            names.insert(format!("usage.{name}"), figure.to_string());
+        }
+        format!("{names:?}")
+    }
+}
+
+#[test]
+fn kongs_log_has_the_figures_of_every_vendor_once_the_body_has_ended() {
+    let figures = |body: &str| {
+        let answer = Answer::new(false);
+        answer.pass(body.as_bytes(), false);
+        assert_eq!(answer.logged(), r#"{"model": "gpt-4o", "tenant": "acme"}"#);
+        answer.pass(b"", true);
+        answer.logged()
+    };
+    for (body, expected) in [
+        (
+            CHAT,
+            &[
+                r#""usage.completion_tokens": "#,
+                r#""usage.total_tokens": "#,
+            ][..],
+        ),
+        (CHAT_STREAM, &[r#""usage.total_tokens": "#]),
+        (
+            "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n\
+             data: {\"delta\":{\"text\":\"\\\"usage\\\":{\\\"input_tokens\\\":99}\"}}\n\n\
+             event: message_delta\ndata: {\"usage\":{\"output_tokens\":15}}\n\n",
+            &[
+                r#""usage.input_tokens": "25""#,
+                r#""usage.output_tokens": "15""#,
+            ],
+        ),
+        (
+            r#"{"candidates":[],"usageMetadata":{"promptTokenCount":4,"totalTokenCount":9}}"#,
+            &[
+                r#""usage.promptTokenCount": "4""#,
+                r#""usage.totalTokenCount": "9""#,
+            ],
+        ),
+        (
+            r#"{"response":"","done":true,"prompt_eval_count":26,"eval_count":298}"#,
+            &[
+                r#""usage.eval_count": "298""#,
+                r#""usage.prompt_eval_count": "26""#,
+            ],
+        ),
+        ("{\"usage\": null}", &[r#""tenant": "acme"}"#]),
+        ("{\"usage\": {\"a\": 1", &[r#""tenant": "acme"}"#]),
+    ] {
+        let logged = figures(body);
+        for figure in expected {
+            assert!(logged.contains(figure), "{figure} is not in {logged}");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_nobody_counts_is_not_logged() {
+    let answer = Answer::new(false);
+    answer
+        .shared
+        .set("llm_rate_limiting", mlua::Nil)
+        .expect("a field");
+    answer.pass(CHAT.as_bytes(), true);
+    assert!(answer.logged.is_empty());
 }

@@ -83,18 +83,23 @@ impl Gateway {
         }
     }
 
-    /// How often it has tried an event again because a plugin server closed on it: Kong warns each time. The stand-in keeps no log.
+    /// Its error log, all of it. The stand-in keeps none.
+    pub fn error_log(&self) -> Result<Option<String>> {
+        match self {
+            Self::Standin(_) => Ok(None),
+            Self::Kong(kong) => kong.error_log().map(Some),
+            Self::Compose(compose) => compose.error_log().map(Some),
+        }
+    }
+
+    /// How often it has tried an event again because a plugin server closed on it: Kong warns each time.
     pub fn retries(&self) -> Result<Option<usize>> {
-        let log = match self {
-            Self::Standin(_) => return Ok(None),
-            Self::Kong(kong) => kong.error_log()?,
-            Self::Compose(compose) => compose.error_log()?,
-        };
-        Ok(Some(
+        let warnings = |log: String| {
             log.lines()
                 .filter(|line| line.contains("[warn]") && line.contains("closed"))
-                .count(),
-        ))
+                .count()
+        };
+        Ok(self.error_log()?.map(warnings))
     }
 
     /// What it said last, for a failed story.

@@ -198,3 +198,22 @@ pub(crate) async fn consumers_are_limited_by_their_key(world: &mut World) -> Res
     );
     Ok(())
 }
+
+pub(crate) async fn what_a_request_used_is_in_kongs_own_log(world: &mut World) -> Result<()> {
+    let caller = world.tenant("/logged/v1", "logger").await?;
+    let answer = granted(&caller, &question("Is this logged?", 20)).await?;
+    let plain = answer.total_tokens().context("no usage")?;
+    let stream = caller.stream(&question("And a stream?", 20)).await?;
+    ensure!(stream.is_done(), "the stream did not end");
+    let prompt = prompt_tokens(&question("And a stream?", 20));
+    wait::until("both requests are logged", SETTLEMENT, async || {
+        let log = world.gateway.error_log()?.context("it keeps no log")?;
+        // The sample LLM says three quarters of the cap.
+        for total in [plain, prompt + 15] {
+            let line = format!("logged: logger gpt-4o-mini {total}");
+            ensure!(log.contains(&line), "no line says {line:?}");
+        }
+        Ok(())
+    })
+    .await
+}

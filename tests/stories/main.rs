@@ -62,6 +62,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         limits::a_spent_budget_answers_429_as_openai_does,
         limits::a_request_that_can_never_pass_is_told_so,
         limits::consumers_are_limited_by_their_key,
+        limits::what_a_request_used_is_in_kongs_own_log unless |target| {
+            (!target.is_real_kong()).then_some("the stand-in keeps no log")
+        },
         limits_of_every_kind::concurrent_streams_are_limited_until_one_ends_or_its_client_leaves,
         limits_of_every_kind::money_is_spent_by_model_with_cached_and_reasoning_prices,
         limits_of_every_kind::a_limit_for_one_tier_leaves_the_others_alone,

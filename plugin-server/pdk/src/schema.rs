@@ -20,7 +20,8 @@
 //! `= …`), the flags `is_regex`, `uuid`, `timestamp`, `referenceable`, `encrypted`, `set`, `foreign`, and in parentheses
 //! `elements(…)`, `keys(…)`, `values(…)` for what lies within, and `deprecation(message = …, removal_in_version = …)`.
 //! On the struct: `entity_check(at_least_one_of = […])`, `only_one_of`, `distinct`, `mutually_required`, `mutually_exclusive`,
-//! `conditional = json!({…})`.
+//! `conditional = json!({…})`, `conditional_at_least_one_of = json!({…})`. Kong 3.9 answers 500 where the `then_field` of a `conditional` is a
+//! record: name the record's fields in a `conditional_at_least_one_of` instead.
 //!
 //! # One truth for defaults
 //!

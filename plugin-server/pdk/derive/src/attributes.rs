@@ -49,6 +49,7 @@ const ENTITY_CHECKS: &[&str] = &[
     "only_one_of",
     "distinct",
     "conditional",
+    "conditional_at_least_one_of",
     "mutually_required",
     "mutually_exclusive",
 ];

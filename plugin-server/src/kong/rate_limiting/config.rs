@@ -17,9 +17,10 @@ use crate::stores::redis::config::{Node, RedisConfig, Secret};
 
 /// The configuration of llm-rate-limiting.
 #[derive(Clone, Debug, Deserialize, PluginConfig)]
-#[kong(entity_check(conditional = serde_json::json!({
+#[kong(entity_check(conditional_at_least_one_of = serde_json::json!({
     "if_field": "policy", "if_match": {"eq": "redis"},
-    "then_field": "redis", "then_match": {"required": true},
+    "then_at_least_one_of": ["redis.host", "redis.cluster_nodes", "redis.sentinel_nodes"],
+    "then_err": "policy redis needs at least one of these, to know where it is: %s",
 })))]
 pub struct Config {
     /// The limits. Each applies to the requests that it matches, and a request passes only if all that apply have room.

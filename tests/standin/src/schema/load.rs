@@ -30,13 +30,15 @@ pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Sche
         "entity_checks": published(definition.get("entity_checks").unwrap_or(&Value::Array(Vec::new()))),
         "fields": published(&definition["fields"]),
     });
-    complete_checks(&mut definition, parent);
-    drop_notes(&mut definition);
     let name = definition["name"].as_str().unwrap_or_default().to_owned();
-    let mut schema: Schema = serde_json::from_value(definition).map_err(|error| SchemaError {
-        name,
-        reason: error.to_string(),
-    })?;
+    let failed = |reason: String| SchemaError {
+        name: name.clone(),
+        reason,
+    };
+    complete_checks(&mut definition, parent).map_err(failed)?;
+    drop_notes(&mut definition);
+    let mut schema: Schema =
+        serde_json::from_value(definition).map_err(|error| failed(error.to_string()))?;
     schema.public = public;
     Ok(schema)
 }
@@ -126,16 +128,16 @@ fn published(value: &Value) -> Value {
     }
 }
 
-/// The partial definitions in `if_match` and its like inherit from the field that they speak of.
-fn complete_checks(definition: &mut Value, parent: Option<&Value>) {
+/// The partial definitions in `if_match` and its like inherit from the field that they speak of, in records within records too.
+fn complete_checks(definition: &mut Value, parent: Option<&Value>) -> Result<(), String> {
     let own = definition.clone();
-    let Some(Value::Array(checks)) = definition.get_mut("entity_checks") else {
-        return;
-    };
-    for check in checks
-        .iter_mut()
+    let checks = definition.get_mut("entity_checks");
+    for (kind, check) in checks
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
         .filter_map(Value::as_object_mut)
-        .flat_map(Map::values_mut)
+        .flat_map(Map::iter_mut)
     {
         for (field, matches) in [
             ("if_field", "if_match"),
@@ -150,10 +152,27 @@ fn complete_checks(definition: &mut Value, parent: Option<&Value>) {
             };
             let base = field_at(&own, &path).or_else(|| field_at(parent?, &path));
             let mut whole = base.and_then(Value::as_object).cloned().unwrap_or_default();
+            if whole.get("type") == Some(&json!("record")) {
+                // Kong 3.9 takes such a schema, and answers 500 to whoever uses it.
+                return Err(format!("{kind}: {field} '{path}' is a record"));
+            }
             whole.append(partial);
             *partial = whole;
         }
     }
+    let fields = definition.get_mut("fields").and_then(Value::as_array_mut);
+    for field in fields
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        complete_checks(field, None)?;
+        if let Some(elements) = field.get_mut("elements") {
+            complete_checks(elements, None)?;
+        }
+    }
+    Ok(())
 }
 
 fn field_at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
@@ -164,4 +183,41 @@ fn field_at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
             .iter()
             .find_map(|field| field.get(name))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(check: &Value) -> Value {
+        json!({"name": "limiter", "fields": [{"config": {
+            "type": "record",
+            "fields": [
+                {"policy": {"type": "string", "one_of": ["memory", "redis"]}},
+                {"redis": {"type": "record", "required": false, "fields": [{"host": {"type": "string"}}]}},
+            ],
+            "entity_checks": [check],
+        }}]})
+    }
+
+    #[test]
+    fn a_check_within_a_record_inherits_from_its_fields() {
+        let check = json!({"conditional_at_least_one_of": {
+            "if_field": "policy", "if_match": {"eq": "redis"}, "then_at_least_one_of": ["redis.host"],
+        }});
+        load(plugin(&check), None).unwrap();
+    }
+
+    #[test]
+    fn a_condition_on_a_record_is_refused_since_kong_fails_on_it() {
+        let check = json!({"conditional": {
+            "if_field": "policy", "if_match": {"eq": "redis"},
+            "then_field": "redis", "then_match": {"required": true},
+        }});
+        let error = load(plugin(&check), None).unwrap_err().to_string();
+        assert!(
+            error.ends_with("conditional: then_field 'redis' is a record"),
+            "{error}"
+        );
+    }
 }
