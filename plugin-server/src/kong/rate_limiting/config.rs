@@ -320,10 +320,12 @@ impl TryFrom<Config> for Settings {
     type Error = ConfigError;
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
-        let store = match (config.policy, config.redis) {
+        // Kong makes up a record of defaults where there was none.
+        let redis = config.redis.filter(RedisSection::is_located);
+        let store = match (config.policy, redis) {
             (StorePolicy::Memory, None) => StoreConfig::Memory,
             (StorePolicy::Memory, Some(_)) => return Err(ConfigError::UnusedRedis),
-            (StorePolicy::Redis, Some(redis)) => StoreConfig::Redis(Box::new(redis.read()?)),
+            (StorePolicy::Redis, Some(redis)) => StoreConfig::Redis(Box::new(redis.read())),
             (StorePolicy::Redis, None) => return Err(ConfigError::NoRedis),
         };
         let on_store_failure = config.on_store_failure.into();
@@ -466,7 +468,12 @@ impl LimitConfig {
 }
 
 impl RedisSection {
-    fn read(self) -> Result<RedisConfig, ConfigError> {
+    /// Whether it says where Redis is.
+    fn is_located(&self) -> bool {
+        self.host.is_some() || self.cluster_nodes.is_some() || self.sentinel_nodes.is_some()
+    }
+
+    fn read(self) -> RedisConfig {
         let nodes = |nodes: Option<Vec<NodeConfig>>| -> Vec<Node> {
             nodes
                 .unwrap_or_default()
@@ -474,7 +481,7 @@ impl RedisSection {
                 .map(|NodeConfig { host, port }| Node { host, port })
                 .collect()
         };
-        let redis = RedisConfig {
+        RedisConfig {
             host: self.host,
             port: self.port,
             username: self.username,
@@ -490,14 +497,6 @@ impl RedisSection {
             sentinel_master: self.sentinel_master,
             sentinel_username: self.sentinel_username,
             sentinel_password: self.sentinel_password.map(Secret::new),
-        };
-        let found = redis.host.is_some()
-            || !redis.cluster_nodes.is_empty()
-            || !redis.sentinel_nodes.is_empty();
-        if found {
-            Ok(redis)
-        } else {
-            Err(ConfigError::NoRedis)
         }
     }
 }
@@ -670,6 +669,10 @@ mod tests {
         let nowhere = "redis: policy redis needs a host";
         assert!(error(json!({"policy": "redis"})).starts_with(nowhere));
         assert!(error(json!({"policy": "redis", "redis": {"port": 1}})).starts_with(nowhere));
+        settings(json!({
+            "limits": [{"name": "a", "limit": 1, "window_size": 60}], "redis": {"port": 6379, "ssl": false},
+        }))
+        .expect("Kong makes up such a record");
         let unused = error(json!({"redis": {"host": "a"}}));
         assert!(unused.contains("policy is memory"), "{unused}");
         let nameless =
