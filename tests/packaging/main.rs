@@ -1,8 +1,9 @@
-//! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers.
+//! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers, the comparison.
 //!
 //! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `promtool`, `helm` with the chart's path in
 //! `KONG_CHART`), the real tool looks too; where it has not, that check is named as skipped.
 
+mod comparison;
 mod compose;
 mod document;
 mod helm;
@@ -66,6 +67,18 @@ const CHECKS: &[Check] = &[
     (
         "helm_layers_avoid_the_chart_s_silent_traps",
         helm::avoids_silent_traps,
+    ),
+    (
+        "comparison_names_tests_that_exist",
+        comparison::names_tests_that_exist,
+    ),
+    (
+        "comparison_tests_what_it_claims",
+        comparison::tests_what_it_claims,
+    ),
+    (
+        "comparison_cites_each_footnote",
+        comparison::cites_each_footnote,
     ),
 ];
 
