@@ -68,7 +68,17 @@ impl Caller {
 
     /// Sends a request to `path` below the base URL and reads the whole answer, a stream's too.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        let answer = self.send(path, body).await?;
+        Self::read(self.send(path, body).await?).await
+    }
+
+    /// Sends any bytes as a chat request and reads the whole answer.
+    pub async fn post_bytes(&self, media_type: &str, body: Vec<u8>) -> Result<Answer> {
+        let request = self.client.post(format!("{}{CHAT}", self.base_url));
+        let request = request.header("content-type", media_type).body(body);
+        Self::read(self.identified(request).send().await?).await
+    }
+
+    async fn read(answer: reqwest::Response) -> Result<Answer> {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let bytes = answer.bytes().await?;
         let body = serde_json::from_slice(&bytes)

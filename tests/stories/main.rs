@@ -4,6 +4,7 @@
 //! started by its first story, shared by the others one after another, and stopped at the end; different gateways run side by side.
 
 mod authentication;
+mod bad_input;
 mod configuration;
 mod limits;
 mod limits_of_every_kind;
@@ -74,6 +75,7 @@ fn all() -> impl IntoIterator<Item = Story> {
         limits_of_every_kind::a_calendar_month_ends_within_31_days,
         limits_of_every_kind::a_model_outside_the_list_never_reaches_the_provider,
         limits_of_every_kind::caps_are_clamped_and_injected_on_the_way,
+        bad_input::bad_input_is_no_error_of_ours_and_no_charge_is_lost,
         vendors::every_answer_is_metered_exactly,
         vendors::every_stream_is_metered_exactly,
         vendors::a_refusal_has_the_form_of_the_api_that_was_asked,

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
@@ -119,20 +119,41 @@ pub(super) fn client_body(exchange: &Arc<Exchange>, source: Source) -> ClientBod
     StreamBody::new(frames).boxed_unsync()
 }
 
+impl Source {
+    /// Whether it is known that nothing follows.
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Whole(whole) => whole.is_none(),
+            Self::Upstream { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+}
+
+/// Two pieces as one.
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    if second.is_empty() {
+        return first;
+    }
+    let mut both = BytesMut::from(first);
+    both.extend_from_slice(&second);
+    both.freeze()
+}
+
 impl Filtering {
     /// The next piece that is not empty.
     async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         while !self.ended {
             let piece = match self.read().await {
-                Ok(Some(piece)) => self.filter(piece, false),
-                Ok(None) => {
-                    self.ended = true;
-                    let last = self.filter(Bytes::new(), true);
-                    match self.held.take() {
-                        Some(held) => held.freeze(),
-                        None => last,
+                Ok(Some(piece)) => {
+                    let piece = self.filter(piece, false);
+                    if self.source.is_at_end() {
+                        // Whoever sends a body of known length does not ask what comes after its last byte; nginx tells the filters.
+                        joined(piece, self.end())
+                    } else {
+                        piece
                     }
                 }
+                Ok(None) => self.end(),
                 Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
@@ -144,6 +165,25 @@ impl Filtering {
             }
         }
         None
+    }
+
+    /// Tells the filters that the body has ended: what they still have.
+    fn end(&mut self) -> Bytes {
+        self.ended = true;
+        let last = self.filter(Bytes::new(), true);
+        self.put_connection_back();
+        match self.held.take() {
+            Some(held) => held.freeze(),
+            None => last,
+        }
+    }
+
+    fn put_connection_back(&mut self) {
+        if let Source::Upstream { connection, .. } = &mut self.source
+            && let Some((address, sender)) = connection.take()
+        {
+            self.log.exchange.worker.upstreams.put(address, sender);
+        }
     }
 
     /// A piece, or nothing at the end.
@@ -161,11 +201,6 @@ impl Filtering {
             if let Ok(data) = frame?.into_data() {
                 return Ok(Some(data));
             }
-        }
-        if let Source::Upstream { connection, .. } = &mut self.source
-            && let Some((address, sender)) = connection.take()
-        {
-            self.log.exchange.worker.upstreams.put(address, sender);
         }
         Ok(None)
     }
