@@ -102,7 +102,7 @@ pub enum Verdict {
     /// It may pass.
     Admitted {
         /// To be settled when the answer is through; `None` if nothing is.
-        handle: Option<Handle>,
+        handle: Option<Box<Handle>>,
         /// For the client.
         headers: Headers,
     },
@@ -338,17 +338,19 @@ impl Policy {
                 });
                 Verdict::Admitted {
                     headers: answer::allowance(settings, &limits, &grant.balances),
-                    handle: self.settles_late().then(|| Handle {
-                        store: store.name().to_owned(),
-                        request: Admitted {
-                            estimate: pricing.estimate,
-                            learner: pricing.learner,
-                            model: pricing.model.clone(),
-                            charges: charged.collect(),
-                            price: price.copied(),
-                            tenant: payers.tenant,
-                        },
-                        reservation: grant.reservation,
+                    handle: self.settles_late().then(|| {
+                        Box::new(Handle {
+                            store: store.name().to_owned(),
+                            request: Admitted {
+                                estimate: pricing.estimate,
+                                learner: pricing.learner,
+                                model: pricing.model.clone(),
+                                charges: charged.collect(),
+                                price: price.copied(),
+                                tenant: payers.tenant,
+                            },
+                            reservation: grant.reservation,
+                        })
                     }),
                 }
             }

@@ -101,7 +101,7 @@ fn answer(total_tokens: u64) -> Observed {
 
 fn admitted(verdict: Verdict) -> Handle {
     match verdict {
-        Verdict::Admitted { handle, .. } => handle.expect("a limit applies"),
+        Verdict::Admitted { handle, .. } => *handle.expect("a limit applies"),
         Verdict::Refused(refusal) => panic!("refused: {refusal:?}"),
     }
 }

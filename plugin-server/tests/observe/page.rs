@@ -12,6 +12,7 @@ use llm_plugin_server::rate_limiting::outcomes::{
     Decided, DecidedOutcome, Metered, Scope, Settled, Tokens,
 };
 use llm_plugin_server::server::Plugins;
+use llm_plugin_server::stores::redis::config::RedisConfig;
 use token_limiter::{Cost, Identity, Key, Limit, Window};
 use tokio::sync::watch;
 
@@ -24,6 +25,8 @@ impl Page {
         let plugins =
             Plugins::new(&ProcessConfig::resolve(ProcessArgs::default()).unwrap()).unwrap();
         use_up(&plugins);
+        // Nobody needs to answer there for the page to have it.
+        plugins.stores.in_redis(&RedisConfig::default()).unwrap();
         let (_readiness, ready) = watch::channel(Readiness::Serving);
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap())
             .await

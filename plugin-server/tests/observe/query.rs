@@ -1,7 +1,14 @@
 //! As much of PromQL as the dashboard and the alerts use: anything else is an error, not a guess.
 
 /// Functions and aggregations.
-const FUNCTIONS: [&str; 4] = ["sum", "rate", "increase", "histogram_quantile"];
+const FUNCTIONS: [&str; 6] = [
+    "sum",
+    "min",
+    "max",
+    "rate",
+    "increase",
+    "histogram_quantile",
+];
 const OPERATORS: [&str; 2] = ["and", "unless"];
 
 /// What a query selects and how it groups.

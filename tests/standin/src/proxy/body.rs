@@ -130,12 +130,12 @@ impl Source {
 }
 
 /// Two pieces as one.
-fn joined(first: Bytes, second: Bytes) -> Bytes {
+fn joined(first: Bytes, second: &Bytes) -> Bytes {
     if second.is_empty() {
         return first;
     }
     let mut both = BytesMut::from(first);
-    both.extend_from_slice(&second);
+    both.extend_from_slice(second);
     both.freeze()
 }
 
@@ -148,7 +148,7 @@ impl Filtering {
                     let piece = self.filter(piece, false);
                     if self.source.is_at_end() {
                         // Whoever sends a body of known length does not ask what comes after its last byte; nginx tells the filters.
-                        joined(piece, self.end())
+                        joined(piece, &self.end())
                     } else {
                         piece
                     }
