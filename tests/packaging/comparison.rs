@@ -3,7 +3,7 @@
 //! A row of a table has the feature, ours and the others. A line of the list below has the feature in bold, then links to files with the
 //! names of their tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 
@@ -20,14 +20,9 @@ fn page() -> Result<String> {
 
 /// The features that the tables say ours has, at least in part.
 fn claims(page: &str) -> BTreeSet<&str> {
-    page.lines()
-        .filter_map(|line| line.strip_prefix("| "))
-        .filter_map(|row| {
-            let (feature, cells) = row.split_once(" | ")?;
-            let (ours, _) = cells.split_once(" | ")?;
-            let compared = cells.matches(" | ").count() == OTHERS;
-            (compared && !ours.starts_with("no")).then_some(feature)
-        })
+    rows(page)
+        .filter(|(_, cells)| !cells[0].starts_with("no"))
+        .map(|(feature, _)| feature)
         .collect()
 }
 
@@ -35,6 +30,42 @@ fn claims(page: &str) -> BTreeSet<&str> {
 fn evidence(page: &str) -> impl Iterator<Item = (&str, &str)> {
     page.lines()
         .filter_map(|line| line.strip_prefix("- **")?.split_once("**: "))
+}
+
+/// The rows of the tables: a feature and its cells, ours first.
+fn rows(page: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .filter_map(|row| {
+            let (feature, cells) = row.split_once(" | ")?;
+            let cells: Vec<_> = cells.split(" | ").collect();
+            (cells.len() == OTHERS + 1).then_some((feature, cells))
+        })
+}
+
+/// The README's table is the first words of the page's.
+pub(crate) fn is_what_the_readme_says() -> Result<()> {
+    let readme = text(&format!("{ROOM}/README.md"))?;
+    let page = page()?;
+    let known: BTreeMap<_, _> = rows(&page).collect();
+    let mut found = 0;
+    for (feature, cells) in rows(&readme) {
+        let whole = known
+            .get(feature)
+            .with_context(|| format!("{feature}: not compared"))?;
+        for (cell, whole) in cells.iter().zip(whole) {
+            let agrees = whole
+                .strip_prefix(cell)
+                .is_some_and(|rest| !rest.starts_with(|letter: char| letter.is_alphabetic()));
+            ensure!(
+                agrees,
+                "{feature}: {cell:?} is not what {whole:?} begins with"
+            );
+        }
+        found += 1;
+    }
+    ensure!(found > 10, "the README's table has {found} rows");
+    Ok(())
 }
 
 pub(crate) fn names_tests_that_exist() -> Result<()> {

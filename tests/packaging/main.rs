@@ -69,6 +69,10 @@ const CHECKS: &[Check] = &[
         helm::avoids_silent_traps,
     ),
     (
+        "comparison_is_what_the_readme_says",
+        comparison::is_what_the_readme_says,
+    ),
+    (
         "comparison_names_tests_that_exist",
         comparison::names_tests_that_exist,
     ),
