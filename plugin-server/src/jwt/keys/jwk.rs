@@ -352,7 +352,9 @@ mod tests {
             #[test]
             fn no_members_make_the_reader_panic(kty in "RSA|EC|OKP|oct", n in "[A-Za-z0-9_-]{0,60}", e in "[A-Za-z0-9_-]{0,8}", crv in "P-256|P-384|Ed25519") {
                 let jwk = json!({"kty": kty, "n": n, "e": e, "crv": crv, "x": n, "y": n});
-                prop_assert!(read(&jwk).is_err());
+                // Any 32 bytes may be a point of Ed25519; 43 letters of Base64url are that many.
+                let may_be_one = kty == "OKP" && n.len() == 43;
+                prop_assert!(may_be_one || read(&jwk).is_err());
             }
         }
     }
