@@ -313,6 +313,35 @@ fn settlements_and_corrections_are_changes_and_refusals_are_not() {
 }
 
 #[test]
+fn a_counter_that_became_empty_is_told_before_it_is_collected() {
+    let memory = Memory::in_spring();
+    // A bucket is as good as new as soon as it is full again.
+    let limit = Limit {
+        window: Window::token_bucket(Duration::from_hours(24), Cost::new(100)).unwrap(),
+        ..limit(100)
+    };
+    let key = key(&limit, 0);
+    memory.store.track_changes();
+    let Decision::Granted(grant) = memory.reserve(&limit, key, 60, LEASE) else {
+        panic!("sixty of a hundred fit");
+    };
+    let mut records: Vec<_> = memory.store.changes().collect();
+    memory
+        .block_on(memory.store.settle(&grant.reservation, &[Cost::ZERO]))
+        .unwrap();
+    for other in 1..1_000 {
+        memory.reserve(&limit, self::key(&limit, other), 1, LEASE);
+    }
+    records.extend(memory.store.changes());
+    let restarted = restarted(memory.now().as_millis(), records);
+    assert_eq!(used(&restarted, &limit, key), 0);
+    for other in 1_000..5_000 {
+        memory.reserve(&limit, self::key(&limit, other), 1, LEASE);
+    }
+    assert_eq!(memory.store.population().counters, 4_999, "told: collected");
+}
+
+#[test]
 fn a_store_whose_clock_was_set_back_does_not_wait_for_the_old_date() {
     const FUTURE: u64 = 1_911_800_000_000;
     let limits = limits_of_every_window();

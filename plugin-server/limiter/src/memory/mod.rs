@@ -100,8 +100,8 @@ impl<C: Clock> MemoryStore<C> {
 
     /// The counters that changed since the last call, or since [`track_changes`](Self::track_changes): as they stand, each once.
     ///
-    /// Together with a [`snapshot`](Self::snapshot) that was taken after tracking began they are the store's state, whatever their order
-    /// among each other. Shards are locked one after another and for no longer than copying takes. What is not
+    /// After the whole of a [`snapshot`](Self::snapshot) that was taken since tracking began, they make the store's state: a change that
+    /// stood before the snapshot's record of the same counter would be undone by it. Shards are locked one after another and for no longer than copying takes. What is not
     /// iterated over is kept for the next call.
     pub fn changes(&self) -> impl Iterator<Item = CounterRecord> {
         self.shards.iter().flat_map(|shard| shard.lock().changes())

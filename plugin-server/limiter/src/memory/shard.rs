@@ -145,6 +145,13 @@ impl Shard {
         }
     }
 
+    /// Whether a counter has changed and nobody has asked since.
+    fn is_untold(&self, position: u32) -> bool {
+        self.changed
+            .as_ref()
+            .is_some_and(|changed| changed.contains(&position))
+    }
+
     /// The counters that changed since the last call.
     pub(super) fn changes(&mut self) -> Vec<CounterRecord> {
         let changed = self.changed.as_mut().map(std::mem::take);
@@ -214,7 +221,8 @@ impl Shard {
             let Some((key, counter)) = self.counters.get(position) else {
                 continue;
             };
-            if counter.is_idle(now) {
+            // A change to nothing is told like any other: what was told before it would otherwise stand.
+            if counter.is_idle(now) && !self.is_untold(position) {
                 if let Ok(entry) = self
                     .index
                     .find_entry(key.table_hash(), |&other| other == position)
