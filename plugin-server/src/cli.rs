@@ -99,6 +99,9 @@ pub struct ProcessArgs {
     /// The most milliseconds that a stop waits for events under way.
     #[arg(long, env = "LLM_PLUGIN_SERVER_DRAIN_MS", value_name = "MILLISECONDS")]
     pub drain_ms: Option<u64>,
+    /// Keep the counters of `policy: memory` in this file, so that a restart does not lose them.
+    #[arg(long, env = "LLM_PLUGIN_SERVER_STATE_FILE", value_name = "FILE")]
+    pub state_file: Option<PathBuf>,
     /// Where spans go.
     #[command(flatten)]
     pub tracing: TracingArgs,

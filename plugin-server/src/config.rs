@@ -1,4 +1,4 @@
-//! What belongs to the process: log, admin listener, bounds on events.
+//! What belongs to the process: log, admin listener, bounds on events, where counters are kept.
 //!
 //! Flags and environment come through [`ProcessArgs`], where clap has already preferred the flag; the file fills in what
 //! both leave open, and defaults the rest.
@@ -50,6 +50,9 @@ pub struct ProcessConfig {
     pub admin: AdminConfig,
     /// Bounds on Kong's events.
     pub events: EventsConfig,
+    /// The store of `policy: memory`.
+    #[serde(skip_serializing_if = "StoreConfig::is_default")]
+    pub store: StoreConfig,
     /// Where spans go; without it none are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
@@ -93,6 +96,14 @@ pub struct EventsConfig {
     pub drain_ms: u64,
 }
 
+/// The store of `policy: memory`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StoreConfig {
+    /// The file that its counters survive in; without one they end with the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_file: Option<PathBuf>,
+}
+
 /// Why a process cannot run as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessConfigError {
@@ -128,6 +139,7 @@ struct File {
     log: LogSection,
     admin: AdminSection,
     events: EventsSection,
+    store: StoreSection,
     tracing: TracingSection,
 }
 
@@ -153,6 +165,12 @@ struct EventsSection {
     max_concurrency: Option<usize>,
     deadline_ms: Option<u64>,
     drain_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreSection {
+    state_file: Option<PathBuf>,
 }
 
 impl ProcessConfig {
@@ -199,6 +217,9 @@ impl ProcessConfig {
                     .unwrap_or(10_000),
                 drain_ms: args.drain_ms.or(file.events.drain_ms).unwrap_or(20_000),
             },
+            store: StoreConfig {
+                state_file: args.state_file.or(file.store.state_file),
+            },
             tracing: file.tracing.resolve(args.tracing),
         };
         config.check()?;
@@ -243,6 +264,17 @@ impl ProcessConfig {
                 "1 to 59999: Kong itself gives up after 60 seconds",
             );
         }
+        if self
+            .store
+            .state_file
+            .as_ref()
+            .is_some_and(|path| path.file_name().is_none())
+        {
+            return problem(
+                "store.state_file",
+                "the path of a file, such as /var/lib/llm-plugin-server/state",
+            );
+        }
         self.tracing.as_ref().map_or(Ok(()), TracingConfig::check)
     }
 }
@@ -256,6 +288,12 @@ impl EventsConfig {
     /// The most time that a stop waits.
     pub fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+}
+
+impl StoreConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -27,7 +27,8 @@
 //! # Failure
 //!
 //! A policy that cannot decide fails closed, with an answer; a configuration that cannot work is a 500 that names its plugin.
-//! A kill loses the counters of the memory store and the remembered tokens, nothing that Kong would have to be restarted for.
+//! A kill loses the remembered tokens and, without a state file, the counters of the memory store: nothing that Kong would have to be
+//! restarted for.
 
 pub mod admin;
 pub mod cli;

@@ -111,13 +111,19 @@ fn bounded<T: Plugin>(registration: Registration<T>, events: &EventsConfig) -> R
 ///
 /// # Errors
 ///
-/// When the directory, the socket or the admin listener cannot be used.
+/// When the directory, the socket, the admin listener or the state file cannot be used.
 pub async fn serve(
     config: &ProcessConfig,
     dir: &Path,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let plugins = Plugins::new(config)?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    let state_file = match &config.store.state_file {
+        Some(path) => Some(plugins.stores.keep_in(path)?),
+        None => None,
+    };
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let admin = match &config.admin.listen {
         Some(address) => {
@@ -130,6 +136,7 @@ pub async fn serve(
                 jwt: Arc::clone(&plugins.jwt),
                 outcomes: Arc::clone(&plugins.outcomes),
                 stores: Arc::clone(&plugins.stores),
+                state_file: state_file.as_ref().map(|file| Arc::clone(file.status())),
                 readiness: ready,
             };
             let token = config.admin.token.clone();
@@ -138,8 +145,6 @@ pub async fn serve(
         None => None,
     };
 
-    fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
     for name in plugins.server.plugin_names() {
         let dump = plugins
             .dump(name, dir)
@@ -163,6 +168,9 @@ pub async fn serve(
     tracing::info!(cut = drained.cut, "stopped");
     if let Some(admin) = admin {
         admin.abort();
+    }
+    if let Some(state_file) = state_file {
+        state_file.stop().await;
     }
     Ok(())
 }

@@ -340,6 +340,7 @@ fn a_configuration_that_cannot_work_is_reported() {
         ("[events]\nworker_threads = 0\n", "events.worker_threads"),
         ("[events]\nmax_concurrency = 0\n", "events.max_concurrency"),
         ("[events]\ndeadline_ms = 60000\n", "events.deadline_ms"),
+        ("[store]\nstate_file = \"/\"\n", "store.state_file"),
         (
             "[tracing]\nendpoint = \"127.0.0.1:4317\"\n",
             "tracing.endpoint",

@@ -18,6 +18,7 @@ use super::books::Books;
 use super::{Parts, State};
 use crate::rate_limiting::outcomes::labels::{Labelled, OTHER, parted};
 use crate::stores::failover::{BreakerState, LATENCY_BOUNDS_US, StoreSnapshot};
+use crate::stores::state_file::StateFileSnapshot;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -75,7 +76,11 @@ impl Collector for Everything {
             "Reservations in the memory store that are not settled",
             population.reservations as u64,
         )?;
-        stores(&self.books.snapshots(), &mut families)
+        stores(&self.books.snapshots(), &mut families)?;
+        if let Some(file) = &self.parts.state_file {
+            state_file(file.snapshot(), &mut families)?;
+        }
+        Ok(())
     }
 }
 
@@ -327,6 +332,35 @@ fn stores(snapshots: &[(String, StoreSnapshot)], families: &mut Families<'_>) ->
             )?;
     }
     Ok(())
+}
+
+/// What the memory store's file went through.
+fn state_file(file: StateFileSnapshot, families: &mut Families<'_>) -> fmt::Result {
+    families.gauge(
+        "llm_state_file_up",
+        "Whether the state file could be written the last time",
+        u64::from(file.is_up),
+    )?;
+    families.gauge(
+        "llm_state_file_age_seconds",
+        "For how long the state file may lack what was counted",
+        file.age_seconds,
+    )?;
+    families.gauge(
+        "llm_state_file_bytes",
+        "The size of the state file",
+        file.bytes,
+    )?;
+    families.counter(
+        "llm_state_file_failures",
+        "Attempts to write the state file that failed",
+        file.failures,
+    )?;
+    families.counter(
+        "llm_state_file_rewrites",
+        "How often the state file was written anew, the start included",
+        file.rewrites,
+    )
 }
 
 fn values(counts: &Labelled<AtomicU64>) -> Vec<(String, u64)> {

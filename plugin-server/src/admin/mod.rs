@@ -41,6 +41,7 @@ use self::token::AdminToken;
 use crate::jwt::outcomes::Outcomes as JwtOutcomes;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
+use crate::stores::state_file::StateFileStatus;
 
 /// The longest body that is read, in bytes: a change is a few words.
 const LONGEST_BODY: usize = 4 * 1024;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub outcomes: Arc<Outcomes>,
     /// Where its counters are.
     pub stores: Arc<Stores>,
+    /// What the state file goes through, if there is one.
+    pub state_file: Option<Arc<StateFileStatus>>,
     /// Where the server is in its life.
     pub readiness: watch::Receiver<Readiness>,
 }

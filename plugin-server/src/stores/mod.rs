@@ -3,15 +3,17 @@
 //! # Layout
 //!
 //! [`Stores`] is what a process has; [`LimitStore`] is what a policy is given, by its [`StoreConfig`]. [`redis`] counts where several processes can reach it;
-//! [`failover`] is what happens while it is away. Counting in memory is the crate `token-limiter`'s own.
+//! [`failover`] is what happens while it is away. Counting in memory is the crate `token-limiter`'s own; [`state_file`] is where that survives.
 //!
 //! A process has one set of stores for all its plugins and instances: Kong starts an instance for every worker and on every
 //! push of configuration, so none of them may own a counter.
 
 pub mod failover;
 pub mod redis;
+pub mod state_file;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use token_limiter::{
 use self::failover::{FailoverStore, OnStoreFailure, StoreSnapshot, Unavailable};
 use self::redis::RedisStore;
 use self::redis::config::{InvalidRedisConfig, RedisConfig};
+use self::state_file::{Keeper, StateFile, StateFileError};
 use crate::clock::{Clock, SystemClock};
 
 /// For how long a charge that nobody will settle can still be taken back: longer than any call that did not answer.
@@ -90,6 +93,15 @@ impl Stores {
             StoreConfig::Memory => Ok(self.in_memory()),
             StoreConfig::Redis(config) => self.in_redis(config),
         }
+    }
+
+    /// Gives the memory the counters of this file, and keeps them there from now on. Before the first request.
+    pub fn keep_in(&self, path: &Path) -> Result<Keeper, StateFileError> {
+        let file = StateFile::open(path, self.counters.clone(), self.clock.clone())?;
+        Keeper::start(file).map_err(|source| StateFileError::Io {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// The store of `policy: redis`. Equal configurations share one, and connect when they are first used.

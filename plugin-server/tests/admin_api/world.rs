@@ -46,6 +46,7 @@ impl World {
             jwt: plugins.jwt,
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
+            state_file: None,
             readiness: ready,
         };
         let listener = Listener::bind(&listen.parse().unwrap()).await.unwrap();

@@ -39,6 +39,7 @@ impl Page {
             jwt: plugins.jwt,
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
+            state_file: None,
             readiness: ready,
         };
         let serving = tokio::spawn(admin::serve(listener, parts, None));

@@ -1,0 +1,105 @@
+//! What a server's state file is worth to the next one.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::server::{Server, command};
+
+/// What a server may lose when it is killed.
+const LOST_AT_MOST: Duration = Duration::from_secs(1);
+
+fn keeps_state(command: &mut Command, dir: &Path) {
+    command.arg("--state-file").arg(dir.join("state"));
+}
+
+async fn start(dir: &Path) -> Server {
+    Server::start(dir, |command| keeps_state(command, dir)).await
+}
+
+/// Lets a consumer make so many requests; how many passed.
+async fn requests(server: &Server, consumer: &str, count: usize) -> usize {
+    let config = json!({"limits": [
+        {"name": "hourly", "unit": "requests", "limit": 5, "window_size": 3600},
+        {"name": "yearly", "unit": "requests", "limit": 1000, "window_type": "fixed", "window_size": 31_536_000},
+    ]});
+    server.requests(&config, consumer, count).await
+}
+
+/// What counts as used of each limit, by its name.
+async fn used(server: &Server, consumer: &str) -> Vec<(String, u64)> {
+    let counters = server.get(&format!("/v1/counters?search={consumer}")).await;
+    let counters: Value = serde_json::from_str(&counters).unwrap();
+    let mut used: Vec<_> = counters["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|counter| {
+            let name = counter["limit_name"].as_str().unwrap();
+            (name.to_owned(), counter["used"].as_u64().unwrap())
+        })
+        .collect();
+    used.sort();
+    used
+}
+
+fn both(count: u64) -> Vec<(String, u64)> {
+    vec![("hourly".to_owned(), count), ("yearly".to_owned(), count)]
+}
+
+#[tokio::test]
+async fn counters_outlive_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path()).await;
+    assert_eq!(requests(&server, "alice", 7).await, 5);
+    assert_eq!(requests(&server, "bob", 3).await, 3);
+    assert_eq!(used(&server, "alice").await, both(5));
+    tokio::time::sleep(LOST_AT_MOST).await;
+    let bytes = fs::metadata(dir.path().join("state")).unwrap().len();
+    assert_eq!(server.metric("llm_state_file_bytes").await, bytes);
+    assert_eq!(server.metric("llm_state_file_up").await, 1);
+    assert_eq!(server.metric("llm_state_file_failures_total").await, 0);
+    server.kill();
+
+    let server = start(dir.path()).await;
+    assert_eq!(requests(&server, "alice", 1).await, 0, "the window is full");
+    assert_eq!(used(&server, "alice").await, both(5));
+    assert_eq!(requests(&server, "bob", 3).await, 2);
+    // A stop loses nothing, not even the last second.
+    server.stop().await;
+
+    let server = start(dir.path()).await;
+    assert_eq!(requests(&server, "bob", 1).await, 0);
+    assert_eq!(used(&server, "bob").await, both(5));
+}
+
+#[tokio::test]
+async fn without_a_state_file_counters_end_with_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), |_| {}).await;
+    assert_eq!(requests(&server, "alice", 7).await, 5);
+    assert!(!server.get("/metrics").await.contains("llm_state_file"));
+    server.kill();
+    let server = Server::start(dir.path(), |_| {}).await;
+    assert_eq!(requests(&server, "alice", 7).await, 5);
+}
+
+#[tokio::test]
+async fn a_second_server_is_told_why_it_cannot_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = start(dir.path()).await;
+    let mut second = command(dir.path());
+    keeps_state(&mut second, dir.path());
+    let second = second.stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8(second.stderr).unwrap();
+    let state = dir.path().join("state").canonicalize().unwrap();
+    let expected = format!(
+        "error: {} (store.state_file) is in use by another process: stop that one, or name another file\n",
+        state.display()
+    );
+    assert_eq!(message, expected);
+}
