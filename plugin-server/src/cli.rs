@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::admin::listener::ListenAddress;
 use crate::config::LogFormat;
 use crate::telemetry::config::TracingArgs;
+use crate::webhook::config::WebhookArgs;
 
 /// Kong's plugins for AI traffic: token limits and tokens that prove who is calling.
 #[derive(Debug, Parser)]
@@ -102,6 +103,9 @@ pub struct ProcessArgs {
     /// Keep the counters of `policy: memory` in this file, so that a restart does not lose them.
     #[arg(long, env = "LLM_PLUGIN_SERVER_STATE_FILE", value_name = "FILE")]
     pub state_file: Option<PathBuf>,
+    /// Where news of limits go.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
     /// Where spans go.
     #[command(flatten)]
     pub tracing: TracingArgs,

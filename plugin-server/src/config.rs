@@ -1,4 +1,4 @@
-//! What belongs to the process: log, admin listener, bounds on events, where counters are kept.
+//! What belongs to the process: log, admin listener, bounds on events, where counters are kept, where news of limits go.
 //!
 //! Flags and environment come through [`ProcessArgs`], where clap has already preferred the flag; the file fills in what
 //! both leave open, and defaults the rest.
@@ -18,6 +18,7 @@ use crate::admin::listener::ListenAddress;
 use crate::admin::token::{AdminToken, InvalidToken};
 use crate::cli::ProcessArgs;
 use crate::telemetry::config::{TracingConfig, TracingSection};
+use crate::webhook::config::{WebhookConfig, WebhookSection};
 
 /// Events of one plugin at a time, unless configured.
 const MAX_CONCURRENCY: usize = 4096;
@@ -28,8 +29,8 @@ const KONG_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The variable that holds the admin listener's token. It has no flag: every user of a machine sees the flags of all processes.
 const TOKEN: &str = "LLM_PLUGIN_SERVER_ADMIN_TOKEN";
-/// More than any token's file holds, in bytes.
-const LONGEST_TOKEN_FILE: u64 = 64 * 1024;
+/// More than any secret's file holds, in bytes.
+const LONGEST_SECRET_FILE: u64 = 64 * 1024;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
@@ -51,8 +52,11 @@ pub struct ProcessConfig {
     /// Bounds on Kong's events.
     pub events: EventsConfig,
     /// The store of `policy: memory`.
-    #[serde(skip_serializing_if = "StoreConfig::is_default")]
-    pub store: StoreConfig,
+    #[serde(skip_serializing_if = "MemoryStoreConfig::is_default")]
+    pub store: MemoryStoreConfig,
+    /// Where news of limits go; without it, nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookConfig>,
     /// Where spans go; without it none are made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<TracingConfig>,
@@ -98,7 +102,7 @@ pub struct EventsConfig {
 
 /// The store of `policy: memory`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct StoreConfig {
+pub struct MemoryStoreConfig {
     /// The file that its counters survive in; without one they end with the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_file: Option<PathBuf>,
@@ -140,6 +144,7 @@ struct File {
     admin: AdminSection,
     events: EventsSection,
     store: StoreSection,
+    webhook: WebhookSection,
     tracing: TracingSection,
 }
 
@@ -217,9 +222,10 @@ impl ProcessConfig {
                     .unwrap_or(10_000),
                 drain_ms: args.drain_ms.or(file.events.drain_ms).unwrap_or(20_000),
             },
-            store: StoreConfig {
+            store: MemoryStoreConfig {
                 state_file: args.state_file.or(file.store.state_file),
             },
+            webhook: file.webhook.resolve(args.webhook)?,
             tracing: file.tracing.resolve(args.tracing),
         };
         config.check()?;
@@ -291,7 +297,7 @@ impl EventsConfig {
     }
 }
 
-impl StoreConfig {
+impl MemoryStoreConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -307,37 +313,67 @@ fn read(path: PathBuf) -> Result<File, ProcessConfigError> {
     }
 }
 
-/// The admin listener's token: that of the environment, else that of the file. An empty variable is none.
+/// A secret as an operator has given it. It has no `Debug`: nothing shows it.
+pub(crate) struct Secret {
+    /// As it was given, line end and all.
+    pub(crate) text: String,
+    /// The variable, or the file's field.
+    pub(crate) field: &'static str,
+}
+
+impl Secret {
+    /// That of the environment's `variable`, else that of the file that `field` names. An empty variable is none.
+    pub(crate) fn of(
+        variable: &'static str,
+        field: &'static str,
+        file: Option<&Path>,
+    ) -> Result<Option<Self>, ProcessConfigError> {
+        Self::either(variable, env::var_os(variable), field, file)
+    }
+
+    fn either(
+        variable: &'static str,
+        value: Option<OsString>,
+        field: &'static str,
+        file: Option<&Path>,
+    ) -> Result<Option<Self>, ProcessConfigError> {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            return Ok(Some(Self {
+                text: value.to_string_lossy().into_owned(),
+                field: variable,
+            }));
+        }
+        let Some(path) = file else {
+            return Ok(None);
+        };
+        let read = || -> io::Result<String> {
+            let mut text = String::new();
+            fs::File::open(path)?
+                .take(LONGEST_SECRET_FILE)
+                .read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let text = read().map_err(|source| ProcessConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Some(Self { text, field }))
+    }
+}
+
+/// The admin listener's token: that of the environment, else that of the file.
 fn admin_token(
     variable: Option<OsString>,
     file: Option<&Path>,
 ) -> Result<Option<AdminToken>, ProcessConfigError> {
-    let invalid = |field| {
-        move |problem: InvalidToken| ProcessConfigError::Value {
+    let secret = Secret::either(TOKEN, variable, "admin.token_file", file)?;
+    let token = secret.map(|Secret { text, field }| {
+        AdminToken::new(&text).map_err(|problem: InvalidToken| ProcessConfigError::Value {
             field,
             problem: problem.to_string(),
-        }
-    };
-    if let Some(token) = variable.filter(|token| !token.is_empty()) {
-        let token = AdminToken::new(&token.to_string_lossy()).map_err(invalid(TOKEN))?;
-        return Ok(Some(token));
-    }
-    let Some(path) = file else {
-        return Ok(None);
-    };
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        fs::File::open(path)?
-            .take(LONGEST_TOKEN_FILE)
-            .read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read().map_err(|source| ProcessConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let token = AdminToken::new(&text).map_err(invalid("admin.token_file"))?;
-    Ok(Some(token))
+        })
+    });
+    token.transpose()
 }
 
 #[cfg(test)]

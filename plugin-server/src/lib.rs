@@ -11,6 +11,7 @@
 //! - [`stores`]: where counters live; the windows themselves are the crate `token-limiter`.
 //! - [`admin`]: health, metrics, counters to look at and correct, a page.
 //! - [`telemetry`]: a span for each decision and each settlement, for a collector of traces.
+//! - [`webhook`]: limits' warnings and first refusals, for an operator's URL.
 //!
 //! Around them: [`cli`] and [`config`] are what an operator says, [`logging`] is what is said back, [`health`] asks a running
 //! server whether it serves, [`clock`] is the only place that reads the time.
@@ -42,3 +43,4 @@ pub mod rate_limiting;
 pub mod server;
 pub mod stores;
 pub mod telemetry;
+pub mod webhook;

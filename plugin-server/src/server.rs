@@ -23,6 +23,7 @@ use crate::kong::rate_limiting::RateLimiting;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
 use crate::telemetry::Telemetry;
+use crate::webhook::Webhook;
 
 /// The socket's name in the directory that is shared with Kong.
 pub const SOCKET: &str = "plugins.sock";
@@ -44,6 +45,7 @@ pub struct Plugins {
     pub stores: Arc<Stores>,
     /// Where its spans go.
     pub telemetry: Telemetry,
+    clock: Arc<SystemClock>,
 }
 
 impl Plugins {
@@ -64,7 +66,7 @@ impl Plugins {
         let clock = Arc::new(SystemClock::new());
         let outcomes = Arc::new(Outcomes::new(clock.clone(), config.admin.consumer_label));
         let stores = Arc::new(Stores::default());
-        let process = Arc::new(Process::new(clock));
+        let process = Arc::new(Process::new(clock.clone()));
         let jwt = Arc::clone(process.outcomes());
         let overload =
             FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
@@ -87,6 +89,7 @@ impl Plugins {
             outcomes,
             stores,
             telemetry,
+            clock,
         })
     }
 
@@ -124,6 +127,7 @@ pub async fn serve(
         Some(path) => Some(plugins.stores.keep_in(path)?),
         None => None,
     };
+    let webhook = webhook(config, &plugins)?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let admin = match &config.admin.listen {
         Some(address) => {
@@ -137,6 +141,7 @@ pub async fn serve(
                 outcomes: Arc::clone(&plugins.outcomes),
                 stores: Arc::clone(&plugins.stores),
                 state_file: state_file.as_ref().map(|file| Arc::clone(file.status())),
+                webhook: webhook.as_ref().map(|webhook| Arc::clone(webhook.status())),
                 readiness: ready,
             };
             let token = config.admin.token.clone();
@@ -163,16 +168,31 @@ pub async fn serve(
         tracing::info!("draining");
     };
     let drained = plugins.server.serve(listener, shutdown).await;
-    plugins.stores.flush().await;
-    plugins.telemetry.stop().await;
-    tracing::info!(cut = drained.cut, "stopped");
     if let Some(admin) = admin {
         admin.abort();
     }
     if let Some(state_file) = state_file {
         state_file.stop().await;
     }
+    plugins.stores.flush().await;
+    if let Some(webhook) = webhook {
+        webhook.stop().await;
+    }
+    plugins.telemetry.stop().await;
+    tracing::info!(cut = drained.cut, "stopped");
     Ok(())
+}
+
+/// Begins to tell the receiver, if there is one, what the limits do.
+fn webhook(config: &ProcessConfig, plugins: &Plugins) -> anyhow::Result<Option<Webhook>> {
+    let Some(config) = &config.webhook else {
+        return Ok(None);
+    };
+    let notices = plugins.outcomes.notices().listen();
+    let notices = notices.context("a server's notices have one listener")?;
+    let webhook = Webhook::start(config, notices, plugins.clock.clone())
+        .context("events cannot be sent to webhook.url")?;
+    Ok(Some(webhook))
 }
 
 /// Writes a file so that a reader finds the old one or the new one, whole.

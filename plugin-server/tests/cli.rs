@@ -327,6 +327,23 @@ fn a_flag_wins_over_its_variable_which_wins_over_the_file() {
 }
 
 #[test]
+fn what_is_kept_and_told_is_shown_and_the_secret_is_not() {
+    let output = program()
+        .args(["check-config", "--state-file", "/var/lib/llm/state"])
+        .env("LLM_PLUGIN_SERVER_WEBHOOK_URL", "https://alerts.example/a")
+        .env(
+            "LLM_PLUGIN_SERVER_WEBHOOK_SECRET",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        )
+        .output()
+        .unwrap();
+    let shown = stdout(&output);
+    let expected = "\n[store]\nstate_file = \"/var/lib/llm/state\"\n\n\
+                    [webhook]\nurl = \"https://alerts.example/a\"\ntimeout_ms = 5000\n";
+    assert!(shown.ends_with(expected), "{shown}");
+}
+
+#[test]
 fn a_configuration_that_cannot_work_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
@@ -341,6 +358,10 @@ fn a_configuration_that_cannot_work_is_reported() {
         ("[events]\nmax_concurrency = 0\n", "events.max_concurrency"),
         ("[events]\ndeadline_ms = 60000\n", "events.deadline_ms"),
         ("[store]\nstate_file = \"/\"\n", "store.state_file"),
+        (
+            "[webhook]\nurl = \"http://10.0.0.1/\"\n",
+            "webhook.url: plain http is for loopback alone",
+        ),
         (
             "[tracing]\nendpoint = \"127.0.0.1:4317\"\n",
             "tracing.endpoint",

@@ -19,6 +19,7 @@ use super::{Parts, State};
 use crate::rate_limiting::outcomes::labels::{Labelled, OTHER, parted};
 use crate::stores::failover::{BreakerState, LATENCY_BOUNDS_US, StoreSnapshot};
 use crate::stores::state_file::StateFileSnapshot;
+use crate::webhook::WebhookStatus;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -79,6 +80,9 @@ impl Collector for Everything {
         stores(&self.books.snapshots(), &mut families)?;
         if let Some(file) = &self.parts.state_file {
             state_file(file.snapshot(), &mut families)?;
+        }
+        if let Some(webhook) = &self.parts.webhook {
+            self.webhook(webhook, &mut families)?;
         }
         Ok(())
     }
@@ -222,6 +226,25 @@ impl Everything {
             "llm_usage_source",
             "Settled requests, by who counted their tokens",
             by("source", &sources),
+        )
+    }
+
+    /// What became of the events that limits caused.
+    fn webhook(&self, webhook: &WebhookStatus, families: &mut Families<'_>) -> fmt::Result {
+        let dropped = webhook.dropped() + self.parts.outcomes.notices().missed();
+        families.counters(
+            "llm_webhook_events",
+            "Warnings and first refusals of limits, by what became of them",
+            [
+                ([("outcome", "delivered")], webhook.delivered()),
+                ([("outcome", "failed")], webhook.failed()),
+                ([("outcome", "dropped")], dropped),
+            ],
+        )?;
+        families.counter(
+            "llm_webhook_retries",
+            "Attempts to deliver an event after its first",
+            webhook.retries(),
         )
     }
 }

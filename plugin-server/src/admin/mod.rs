@@ -42,6 +42,7 @@ use crate::jwt::outcomes::Outcomes as JwtOutcomes;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
 use crate::stores::state_file::StateFileStatus;
+use crate::webhook::WebhookStatus;
 
 /// The longest body that is read, in bytes: a change is a few words.
 const LONGEST_BODY: usize = 4 * 1024;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub stores: Arc<Stores>,
     /// What the state file goes through, if there is one.
     pub state_file: Option<Arc<StateFileStatus>>,
+    /// What became of the webhook's events, if there is one.
+    pub webhook: Option<Arc<WebhookStatus>>,
     /// Where the server is in its life.
     pub readiness: watch::Receiver<Readiness>,
 }

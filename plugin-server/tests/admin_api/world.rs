@@ -47,6 +47,7 @@ impl World {
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
             state_file: None,
+            webhook: None,
             readiness: ready,
         };
         let listener = Listener::bind(&listen.parse().unwrap()).await.unwrap();

@@ -40,6 +40,7 @@ impl Page {
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
             state_file: None,
+            webhook: None,
             readiness: ready,
         };
         let serving = tokio::spawn(admin::serve(listener, parts, None));

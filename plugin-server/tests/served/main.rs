@@ -1,4 +1,4 @@
-//! The program as a process that Kong's side talks to over the socket: what it keeps when it is killed.
+//! The program as a process that Kong's side talks to over the socket: what it keeps when it is killed, whom it tells.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,3 +10,4 @@ mod state_file;
 #[expect(dead_code, reason = "what it tells of an event, other tests ask")]
 #[path = "../support/mod.rs"]
 mod support;
+mod webhook;

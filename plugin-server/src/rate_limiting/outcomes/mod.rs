@@ -4,7 +4,8 @@
 //!
 //! The policy tells of each decision ([`Outcomes::decided`]) and each settlement ([`Outcomes::settled`]), and which limits its
 //! instances have ([`Outcomes::publish`]). [`labels`] counts by names that clients may choose, [`recent`] holds the last
-//! minute, [`refusals`] the last refusals, [`directory`] the counters that were used last, [`limits`] what is configured.
+//! minute, [`refusals`] the last refusals, [`directory`] the counters that were used last, [`limits`] what is configured. [`notices`] tell
+//! operators of limits that warn or refuse.
 //!
 //! # Invariants
 //!
@@ -14,6 +15,7 @@
 pub mod directory;
 pub mod labels;
 pub mod limits;
+pub mod notices;
 pub mod recent;
 pub mod refusals;
 
@@ -29,6 +31,7 @@ pub use self::labels::OTHER;
 use self::labels::{Labelled, TokenCounts};
 use self::limits::Limits;
 pub use self::limits::{LimitDescription, Publication, Scope};
+use self::notices::{Notice, Notices, Occasion};
 use self::recent::Recent;
 use self::refusals::{Kind, Refusals};
 use crate::clock::Clock;
@@ -158,6 +161,7 @@ pub struct Outcomes {
     recent: Recent,
     refusals: Refusals,
     directory: Directory,
+    notices: Notices,
     limits: Arc<Limits>,
 }
 
@@ -200,6 +204,7 @@ impl Outcomes {
             recent: Recent::default(),
             refusals: Refusals::default(),
             directory: Directory::default(),
+            notices: Notices::default(),
             limits: Arc::default(),
         }
     }
@@ -233,6 +238,11 @@ impl Outcomes {
     /// The last refusals.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
+    }
+
+    /// News of limits that warn or refuse.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Requests so far, by decision.
@@ -296,6 +306,7 @@ impl Outcomes {
             let name = &meter.limit.name;
             if meter.warned {
                 count(&self.warned.of(name));
+                self.notify(Occasion::Warning, now, meter);
             }
             // In a refusal, whatever a shadow limit thinks has decided nothing.
             if meter.exceeded && meter.mode == SHADOW && !refused {
@@ -319,8 +330,24 @@ impl Outcomes {
                     .refused
                     .of(&labels::joined(&meter.limit.name, meter.unit)),
             );
+            if kind == Kind::Denied {
+                self.notify(Occasion::Refusal, now, meter);
+            }
         }
         self.refusals.push(now, decided, kind, meter, retry_after);
+    }
+
+    fn notify(&self, occasion: Occasion, now: Duration, meter: &Metered<'_>) {
+        if let Some(balance) = self.notices.news(occasion, now, meter)
+            && let Some(counter) = self.directory.get(meter.key)
+        {
+            self.notices.tell(Notice {
+                occasion,
+                unix_seconds: self.clock.unix_seconds(),
+                counter,
+                balance,
+            });
+        }
     }
 
     /// Tells of a settlement.
