@@ -27,6 +27,8 @@ impl Page {
         use_up(&plugins);
         // Nobody needs to answer there for the page to have it.
         plugins.stores.in_redis(&RedisConfig::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let state_file = plugins.stores.keep_in(&dir.path().join("state")).unwrap();
         let (_readiness, ready) = watch::channel(Readiness::Serving);
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap())
             .await
@@ -39,8 +41,8 @@ impl Page {
             jwt: plugins.jwt,
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
-            state_file: None,
-            webhook: None,
+            state_file: Some(Arc::clone(state_file.status())),
+            webhook: Some(Arc::default()),
             readiness: ready,
         };
         let serving = tokio::spawn(admin::serve(listener, parts, None));
@@ -54,6 +56,7 @@ impl Page {
             .await
             .unwrap();
         serving.abort();
+        state_file.stop().await;
         Self::read(&text)
     }
 
