@@ -415,11 +415,6 @@ impl Settings {
             || self.max_tokens != MaxTokens::default()
     }
 
-    /// Whether the path of a request matters, besides to a model that is named there.
-    pub fn reads_paths(&self) -> bool {
-        self.error_format == ErrorFormat::Auto
-    }
-
     /// Whether any limit depends on what the provider reports.
     pub fn counts_usage(&self) -> bool {
         self.limits

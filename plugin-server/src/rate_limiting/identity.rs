@@ -127,9 +127,11 @@ pub struct Caller {
     pub claims: Value,
 }
 
-/// What a configuration needs to know about a caller beyond the address, which stands in for whatever is absent.
+/// What a configuration needs to know about a caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
+    /// The address, in any case. It also stands in for whatever is absent: see [`Caller::needs_address`].
+    pub address: bool,
     /// The consumer.
     pub consumer: bool,
     /// The credential.
@@ -142,7 +144,7 @@ pub struct Needs {
     pub body: bool,
     /// The size of the body, in its place.
     pub content_length: bool,
-    /// The path, for the API and for a model that is named there.
+    /// The path, for the API of the body and for a model that is named there.
     pub path: bool,
     /// The verified claims.
     pub claims: bool,
@@ -155,17 +157,20 @@ impl Needs {
     pub fn of(settings: &Settings) -> Self {
         let mut needs = Self {
             body: settings.reads_bodies(),
-            path: settings.reads_paths(),
             ..Self::default()
         };
         for by in settings.limits.iter().flat_map(|limit| &limit.limit_by) {
             match by {
                 LimitBy::Consumer => needs.consumer = true,
                 LimitBy::Credential => needs.credential = true,
-                LimitBy::Ip => {}
+                LimitBy::Ip => needs.address = true,
                 LimitBy::Service => needs.service = true,
                 LimitBy::Route => needs.route = true,
-                LimitBy::Model => needs.body = true,
+                LimitBy::Model => {
+                    needs.body = true;
+                    // Whether there is one is known too late to ask.
+                    needs.address = true;
+                }
                 LimitBy::Claim(_) => needs.claims = true,
                 LimitBy::Header(name) => {
                     if !needs.headers.contains(name) {
@@ -186,6 +191,9 @@ impl Needs {
             needs.consumer |= !consumer_tags.is_empty();
             needs.claims |= !claims.is_empty();
         }
+        // Where no limit applies, the address is who pays.
+        let everywhere = |limit: &LimitSettings| limit.matches.is_for_all();
+        needs.address |= !settings.limits.iter().any(everywhere);
         // A model may be named in the path.
         needs.path |= needs.body;
         needs.content_length = !needs.body
@@ -196,6 +204,12 @@ impl Needs {
 }
 
 impl Caller {
+    /// Whether the address has to stand in for something that these limits are kept apart by.
+    pub fn needs_address<'a>(&self, limits: impl IntoIterator<Item = &'a LimitSettings>) -> bool {
+        let mut kinds = limits.into_iter().flat_map(|limit| &limit.limit_by);
+        kinds.any(|by| self.value(by).is_none())
+    }
+
     /// The digest of the values that these limits are kept apart by, with the scope.
     pub fn identity(&self, limit_by: &[LimitBy]) -> Identity {
         let mut parts = vec![self.scope.as_bytes().to_vec()];
@@ -435,6 +449,7 @@ mod tests {
             ),
         ]);
         let expected = Needs {
+            address: true,
             claims: true,
             headers: vec!["x-a".to_owned()],
             ..Needs::default()
@@ -445,10 +460,24 @@ mod tests {
         assert_eq!(
             needs(vec![tiered]),
             Needs {
+                address: true,
                 consumer: true,
                 ..Needs::default()
             }
         );
+        let by_claim = vec![limit("a", Unit::Requests, 1, &["consumer", "claim:tenant"])];
+        assert!(!needs(by_claim.clone()).address);
+        let known = Caller {
+            consumer: Some(b"c".to_vec()),
+            claims: json!({"tenant": "acme"}),
+            ..Caller::default()
+        };
+        assert!(!known.needs_address(&by_claim));
+        let nobody = Caller {
+            consumer: None,
+            ..known
+        };
+        assert!(nobody.needs_address(&by_claim));
         let tokens = needs(vec![limit("a", Unit::PromptTokens, 1, &["ip"])]);
         assert!(tokens.body && tokens.path);
     }

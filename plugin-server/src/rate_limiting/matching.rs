@@ -45,6 +45,11 @@ pub struct ClaimMatch {
 }
 
 impl Match {
+    /// Whether every request is one of these.
+    pub fn is_for_all(&self) -> bool {
+        self.models.is_empty() && self.consumer_tags.is_empty() && self.claims.is_empty()
+    }
+
     /// Whether the request is one of these.
     pub fn fits(&self, caller: &Caller) -> bool {
         let model = || match &caller.model {

@@ -136,9 +136,14 @@ impl Policy {
         Ok(Self { settings, needs })
     }
 
-    /// What the policy needs to know about a request besides the caller's address.
+    /// What the policy needs to know about a request.
     pub fn needs(&self) -> &Needs {
         &self.needs
+    }
+
+    /// Whether it needs to know the address of a caller of whom all else is known, which its [`needs`](Self::needs) do not say.
+    pub fn needs_address(&self, caller: &Caller) -> bool {
+        !self.needs.address && caller.needs_address(&self.settings.limits)
     }
 
     /// Whether a reservation is settled only when the answer is through.
@@ -255,7 +260,7 @@ impl Policy {
         pricing: &Pricing,
         watch: Watch<'_>,
     ) -> Verdict {
-        let (settings, api) = (&self.settings, pricing.api);
+        let settings = &self.settings;
         let limits: Vec<&LimitSettings> = settings
             .limits
             .iter()
@@ -274,7 +279,7 @@ impl Policy {
         };
         if !self.allows(pricing) {
             tell(DecidedOutcome::ModelNotAllowed, &[]);
-            let refusal = answer::model_not_allowed(settings, api, pricing.model.as_deref());
+            let refusal = answer::model_not_allowed(settings, pricing.model.as_deref());
             return Verdict::Refused(refusal);
         }
         if limits.is_empty() {
@@ -287,7 +292,7 @@ impl Policy {
         let price = settings.prices.get(pricing.model.as_deref());
         if let Some(limit) = limits.iter().find(|limit| limit.lacks(price, pricing)) {
             tell(DecidedOutcome::ModelNotAllowed, &[]);
-            let refusal = answer::no_price(settings, api, &limit.limit.name);
+            let refusal = answer::no_price(settings, &limit.limit.name);
             return Verdict::Refused(refusal);
         }
         let charges = self.charges(caller, &limits, &payers, &pricing.estimate, price);
@@ -324,7 +329,7 @@ impl Policy {
         match decision {
             Err(Unavailable) => {
                 tell(DecidedOutcome::StoreUnavailable, &[]);
-                Verdict::Refused(answer::unavailable(settings, api))
+                Verdict::Refused(answer::unavailable(settings))
             }
             Ok(Decision::Granted(grant)) => {
                 tell(
@@ -361,14 +366,12 @@ impl Policy {
                     &meters(&denial.balances, &[]),
                 );
                 let requested = requested(limit);
-                Verdict::Refused(answer::denied(settings, api, &limits, &denial, requested))
+                Verdict::Refused(answer::denied(settings, &limits, &denial, requested))
             }
             Ok(Decision::NeverPasses { index: limit }) => {
                 tell(DecidedOutcome::NeverPasses { limit }, &meters(&[], &[]));
                 let requested = requested(limit);
-                Verdict::Refused(answer::never_passes(
-                    settings, api, &limits, limit, requested,
-                ))
+                Verdict::Refused(answer::never_passes(settings, &limits, limit, requested))
             }
         }
     }

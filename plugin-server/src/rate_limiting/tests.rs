@@ -149,10 +149,10 @@ fn a_budget_is_reserved_settled_and_at_last_spent() {
     let refusal = refused(world.decide(&tenant, CHAT));
     assert!(
         refusal
-            .body
+            .message
             .contains("(tokens): limit 300 in 1m0s, used 281, requested 111"),
         "{}",
-        refusal.body
+        refusal.message
     );
     admitted(world.decide(&caller("other"), CHAT));
 }
@@ -169,7 +169,7 @@ fn a_failed_upstream_gives_back_tokens_but_no_request() {
     }
     assert!(
         refused(world.decide(&caller("a"), CHAT))
-            .body
+            .message
             .contains("(calls): limit 2")
     );
 }
@@ -272,7 +272,7 @@ fn cost_is_counted_in_micro_dollars_and_an_unpriced_model_refused() {
     world.settle(&handle, Some(&answer(31)), 200);
     let refusal = refused(world.decide(&caller("a"), br#"{"model":"o3","messages":[]}"#));
     assert_eq!(refusal.status, 403);
-    assert!(refusal.body.contains("no price"), "{}", refusal.body);
+    assert!(refusal.message.contains("no price"), "{}", refusal.message);
 }
 
 #[test]
@@ -453,8 +453,11 @@ async fn while_redis_is_away_each_limit_does_as_it_was_told() {
     };
     let closed = world(OnStoreFailure::Closed);
     let refusal = refused(closed.ask(&caller("a"), CHAT).await);
-    assert_eq!((refusal.status, refusal.reason), (503, Reason::Unavailable));
-    assert!(refusal.body.contains("cannot be checked"), "{refusal:?}");
+    assert_eq!(
+        (refusal.status, refusal.reason()),
+        (503, Reason::Unavailable)
+    );
+    assert!(refusal.message.contains("cannot be checked"), "{refusal:?}");
     let open = world(OnStoreFailure::Open);
     for _ in 0..5 {
         passes(open.ask(&caller("b"), CHAT).await);

@@ -2,7 +2,8 @@
 //!
 //! # Phases
 //!
-//! - `access`: one write asks what the policy needs, the policy decides, one write sets what follows and ends the phase: the headers
+//! - `access`: one write asks what the policy needs (another, for the address where it has to stand in, or for the path where a refusal takes its form
+//!   from that), the policy decides, one write sets what follows and ends the phase: the headers
 //!   for the client, the handle and whether the usage tap shall hide a usage event (`kong.ctx.shared`), `Accept-Encoding:
 //!   identity` and the completed body for the upstream. A refusal is an exit, and nothing else.
 //! - `log`: one write asks for what the usage tap left, handle and status included (another, if no tap ran); then the books are closed.
@@ -33,6 +34,7 @@ pub use self::config::Config;
 use self::context::{Answered, to_json};
 pub use self::instance::Instance;
 use crate::rate_limiting::answer::{Reason, Refusal};
+use crate::rate_limiting::api::{Address, Api};
 use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
@@ -140,6 +142,9 @@ impl Access for RateLimiting {
             body,
         } = ask(policy.needs(), self.telemetry.is_on(), kong).await?;
         span.joins(traceparent.as_deref());
+        if policy.needs_address(&caller) {
+            caller.ip = kong.call(client::get_forwarded_ip()).await?.to_vec();
+        }
         caller.scope = Arc::clone(&place.name);
         let path = path.as_deref();
         let price = |body| policy.price(&caller, path, body, &self.learned);
@@ -169,8 +174,16 @@ impl Access for RateLimiting {
         }
         let (handle, headers) = match verdict {
             Verdict::Refused(refusal) => {
-                span.decided(decision(refusal.reason), refusal.limit.as_deref());
-                return Ok(Flow::Exit(exit(refusal)));
+                span.decided(decision(refusal.reason()), refusal.limit());
+                let api = if policy.needs().path || !refusal.depends_on_api() {
+                    pricing.api
+                } else {
+                    let path = kong.call(request::get_path()).await?;
+                    Address::of(&path.to_string_lossy())
+                        .map(|address| address.api)
+                        .unwrap_or_default()
+                };
+                return Ok(Flow::Exit(exit(refusal, api)));
             }
             Verdict::Admitted { handle, headers } => (handle, headers),
         };
@@ -287,7 +300,7 @@ async fn ask(
 ) -> Result<Asked, kong_pdk::Error> {
     let (ip, consumer, claims, credential, service, route, headers, path, size, trace, body) = kong
         .batch((
-            client::get_forwarded_ip(),
+            needs.address.then(client::get_forwarded_ip),
             needs.consumer.then(client::get_consumer),
             needs.claims.then(|| ctx::get_shared(JWT)),
             needs.credential.then(client::get_credential),
@@ -304,7 +317,7 @@ async fn ask(
         .await?;
     let consumer = consumer.flatten();
     let mut caller = Caller {
-        ip: ip.to_vec(),
+        ip: ip.map(|ip| ip.to_vec()).unwrap_or_default(),
         consumer: consumer.as_ref().map(|consumer| consumer.id.to_vec()),
         username: consumer
             .as_ref()
@@ -383,7 +396,8 @@ fn decision(reason: Reason) -> Decision {
     }
 }
 
-fn exit(refusal: Refusal) -> Exit {
+fn exit(refusal: Refusal, api: Api) -> Exit {
+    let body = refusal.body(api);
     let status = Status::new(refusal.status).expect("the settings allow statuses from 400 to 599");
     let exit = refusal
         .headers
@@ -391,6 +405,5 @@ fn exit(refusal: Refusal) -> Exit {
         .fold(Exit::new(status), |exit, (name, value)| {
             exit.header(name, value)
         });
-    exit.header("Content-Type", refusal.media_type)
-        .body(refusal.body)
+    exit.header("Content-Type", body.media_type).body(body.text)
 }

@@ -13,19 +13,19 @@ use crate::rate_limiting::api::Api;
 use crate::rate_limiting::config::ErrorFormat;
 
 /// What a refusal is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     /// A limit has no room now.
     LimitReached {
         /// The word for what is counted.
-        noun: &'a str,
+        noun: &'static str,
         /// The limit's name.
-        limit: &'a str,
+        limit: String,
     },
     /// It costs more than a whole limit.
     TooLarge {
         /// The limit's name.
-        limit: &'a str,
+        limit: String,
     },
     /// The model is not one that may be asked.
     ModelNotAllowed,
@@ -46,7 +46,7 @@ pub(super) fn format_for(configured: ErrorFormat, api: Api) -> ErrorFormat {
 pub(super) fn body(
     format: ErrorFormat,
     status: u16,
-    kind: Kind<'_>,
+    kind: &Kind,
     message: &str,
 ) -> (String, &'static str) {
     const JSON: &str = "application/json";
@@ -59,9 +59,9 @@ pub(super) fn body(
     (body.to_string(), media_type)
 }
 
-fn openai(kind: Kind<'_>, message: &str) -> Value {
+fn openai(kind: &Kind, message: &str) -> Value {
     let (kind, code) = match kind {
-        Kind::LimitReached { noun, .. } => (noun, "rate_limit_exceeded"),
+        Kind::LimitReached { noun, .. } => (*noun, "rate_limit_exceeded"),
         Kind::TooLarge { .. } => ("invalid_request_error", "request_too_large"),
         Kind::ModelNotAllowed => ("invalid_request_error", "model_not_allowed"),
         Kind::Unavailable => ("server_error", "limits_unavailable"),
@@ -69,7 +69,7 @@ fn openai(kind: Kind<'_>, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn anthropic(kind: Kind<'_>, message: &str) -> Value {
+fn anthropic(kind: &Kind, message: &str) -> Value {
     let kind = match kind {
         Kind::LimitReached { .. } => "rate_limit_error",
         Kind::TooLarge { .. } => "request_too_large",
@@ -79,7 +79,7 @@ fn anthropic(kind: Kind<'_>, message: &str) -> Value {
     json!({"type": "error", "error": {"type": kind, "message": message}})
 }
 
-fn problem(status: u16, kind: Kind<'_>, message: &str) -> Value {
+fn problem(status: u16, kind: &Kind, message: &str) -> Value {
     let (kind, title, limit) = match kind {
         Kind::LimitReached { limit, .. } => (
             "https://iana.org/assignments/http-problem-types#quota-exceeded",
@@ -105,9 +105,11 @@ mod tests {
     fn each_format_tells_the_four_kinds_apart() {
         let reached = Kind::LimitReached {
             noun: "tokens",
-            limit: "minute",
+            limit: "minute".to_owned(),
         };
-        let large = Kind::TooLarge { limit: "minute" };
+        let large = Kind::TooLarge {
+            limit: "minute".to_owned(),
+        };
         let kinds = [reached, large, Kind::ModelNotAllowed, Kind::Unavailable];
         for format in [
             ErrorFormat::Openai,
@@ -116,7 +118,7 @@ mod tests {
         ] {
             let bodies: Vec<_> = kinds
                 .iter()
-                .map(|&kind| body(format, 429, kind, "a \"message\""))
+                .map(|kind| body(format, 429, kind, "a \"message\""))
                 .collect();
             for (index, (text, _)) in bodies.iter().enumerate() {
                 let parsed: Value = serde_json::from_str(text).unwrap();
@@ -133,9 +135,9 @@ mod tests {
     fn a_problem_names_the_policy_and_its_own_media_type() {
         let kind = Kind::LimitReached {
             noun: "tokens",
-            limit: "minute",
+            limit: "minute".to_owned(),
         };
-        let (text, media_type) = body(ErrorFormat::Problem, 429, kind, "slow down");
+        let (text, media_type) = body(ErrorFormat::Problem, 429, &kind, "slow down");
         assert_eq!(media_type, "application/problem+json");
         let problem: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(problem["violated-policies"], json!(["minute"]));

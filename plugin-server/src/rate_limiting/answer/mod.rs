@@ -31,7 +31,7 @@ use self::body::Kind;
 pub use self::headers::Headers;
 use self::headers::{Applied, seconds_up, span};
 use super::api::Api;
-use super::config::{LimitSettings, Settings, Unit};
+use super::config::{ErrorFormat, LimitSettings, Settings, Unit};
 
 /// An answer in the upstream's place, with a JSON body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +40,51 @@ pub struct Refusal {
     pub status: u16,
     /// The headers besides the content's type.
     pub headers: Headers,
-    /// The JSON body.
-    pub body: String,
-    /// The body's media type.
+    /// What the body says to people.
+    pub message: String,
+    kind: Kind,
+    format: ErrorFormat,
+}
+
+/// What a client reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// JSON.
+    pub text: String,
+    /// Its media type.
     pub media_type: &'static str,
+}
+
+impl Refusal {
+    /// Whether the body depends on whose API was asked.
+    pub fn depends_on_api(&self) -> bool {
+        self.format == ErrorFormat::Auto
+    }
+
+    /// The body for a client of this API.
+    pub fn body(&self, api: Api) -> Body {
+        let format = body::format_for(self.format, api);
+        let (text, media_type) = body::body(format, self.status, &self.kind, &self.message);
+        Body { text, media_type }
+    }
+
     /// Why, for those who watch.
-    pub reason: Reason,
+    pub fn reason(&self) -> Reason {
+        match self.kind {
+            Kind::LimitReached { .. } => Reason::Denied,
+            Kind::TooLarge { .. } => Reason::NeverPasses,
+            Kind::ModelNotAllowed => Reason::ModelNotAllowed,
+            Kind::Unavailable => Reason::Unavailable,
+        }
+    }
+
     /// The name of the limit that refused, if one did.
-    pub limit: Option<String>,
+    pub fn limit(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::LimitReached { limit, .. } | Kind::TooLarge { limit } => Some(limit),
+            Kind::ModelNotAllowed | Kind::Unavailable => None,
+        }
+    }
 }
 
 /// Why a request is refused.
@@ -104,7 +141,6 @@ pub(super) fn is_near(limit: &LimitSettings, balance: &Balance) -> bool {
 /// The refusal of a request that waiting cures. `requested` is what it would have cost the binding limit.
 pub(super) fn denied(
     settings: &Settings,
-    api: Api,
     limits: &Applicable<'_>,
     denial: &Denial,
     requested: u64,
@@ -137,15 +173,14 @@ pub(super) fn denied(
     }
     let kind = Kind::LimitReached {
         noun,
-        limit: &limit.name,
+        limit: limit.name.clone(),
     };
-    refusal(settings, api, settings.error_code, kind, &message, headers)
+    refusal(settings, settings.error_code, kind, message, headers)
 }
 
 /// The refusal of a request that costs more than a whole limit.
 pub(super) fn never_passes(
     settings: &Settings,
-    api: Api,
     limits: &Applicable<'_>,
     index: usize,
     requested: u64,
@@ -165,12 +200,14 @@ pub(super) fn never_passes(
         let told = limits.iter().copied().filter(|limit| limit.is_enforced());
         vec![("RateLimit-Policy", headers::policies(told))]
     };
-    let kind = Kind::TooLarge { limit: &limit.name };
-    refusal(settings, api, 413, kind, &message, headers)
+    let kind = Kind::TooLarge {
+        limit: limit.name.clone(),
+    };
+    refusal(settings, 413, kind, message, headers)
 }
 
 /// The refusal of a request for a model that may not be asked. A model that cannot be read is none that may.
-pub(super) fn model_not_allowed(settings: &Settings, api: Api, model: Option<&str>) -> Refusal {
+pub(super) fn model_not_allowed(settings: &Settings, model: Option<&str>) -> Refusal {
     let message = match model {
         // The client's own words go back to it, but not without bound.
         Some(model) => format!(
@@ -181,59 +218,47 @@ pub(super) fn model_not_allowed(settings: &Settings, api: Api, model: Option<&st
     };
     refusal(
         settings,
-        api,
         403,
         Kind::ModelNotAllowed,
-        &message,
+        message,
         Headers::new(),
     )
 }
 
 /// The refusal of a request to a model that has no price, where cost is limited.
-pub(super) fn no_price(settings: &Settings, api: Api, limit: &str) -> Refusal {
+pub(super) fn no_price(settings: &Settings, limit: &str) -> Refusal {
     let message = format!(
         "The model has no price here, and cost is limited ({limit}): the request cannot be charged."
     );
     refusal(
         settings,
-        api,
         403,
         Kind::ModelNotAllowed,
-        &message,
+        message,
         Headers::new(),
     )
 }
 
 /// The refusal of a request about which no store can decide, where a limit says `on_store_failure: closed`.
-pub(super) fn unavailable(settings: &Settings, api: Api) -> Refusal {
-    let message = "The limits cannot be checked at the moment. Please try again.";
+pub(super) fn unavailable(settings: &Settings) -> Refusal {
+    let message = "The limits cannot be checked at the moment. Please try again.".to_owned();
     let headers = vec![("Retry-After", "1".to_owned())];
-    refusal(settings, api, 503, Kind::Unavailable, message, headers)
+    refusal(settings, 503, Kind::Unavailable, message, headers)
 }
 
 fn refusal(
     settings: &Settings,
-    api: Api,
     status: u16,
-    kind: Kind<'_>,
-    message: &str,
+    kind: Kind,
+    message: String,
     headers: Headers,
 ) -> Refusal {
-    let format = body::format_for(settings.error_format, api);
-    let (body, media_type) = body::body(format, status, kind, message);
-    let (reason, limit) = match kind {
-        Kind::LimitReached { limit, .. } => (Reason::Denied, Some(limit)),
-        Kind::TooLarge { limit } => (Reason::NeverPasses, Some(limit)),
-        Kind::ModelNotAllowed => (Reason::ModelNotAllowed, None),
-        Kind::Unavailable => (Reason::Unavailable, None),
-    };
     Refusal {
-        reason,
-        limit: limit.map(str::to_owned),
         status,
         headers,
-        body,
-        media_type,
+        message,
+        kind,
+        format: settings.error_format,
     }
 }
 
@@ -354,7 +379,7 @@ mod tests {
         let headers = allowance(&settings, &all(&settings), &balances());
         assert_eq!(get(&headers, "X-AI-RateLimit-Limit"), Some("500"));
         assert_eq!(get(&headers, "X-AI-RateLimit-Remaining"), Some("20"));
-        let refusal = denied(&settings, Api::Unknown, &all(&settings), &denial(), 30);
+        let refusal = denied(&settings, &all(&settings), &denial(), 30);
         assert!(get(&refusal.headers, "X-AI-RateLimit-Retry-After").is_some());
     }
 
@@ -369,7 +394,7 @@ mod tests {
     #[test]
     fn a_refusal_says_which_limit_and_when_to_come_back() {
         let settings = three_limits();
-        let refusal = denied(&settings, Api::Unknown, &all(&settings), &denial(), 30);
+        let refusal = denied(&settings, &all(&settings), &denial(), 30);
         assert_eq!(refusal.status, 429);
         let wait: u64 = get(&refusal.headers, "retry-after-ms")
             .unwrap()
@@ -378,7 +403,7 @@ mod tests {
         assert!((6_200..=6_820).contains(&wait), "{wait}");
         assert_eq!(get(&refusal.headers, "Retry-After"), Some("7"));
         assert!(get(&refusal.headers, "RateLimit").is_some());
-        let body: Value = serde_json::from_str(&refusal.body).unwrap();
+        let body: Value = serde_json::from_str(&refusal.body(Api::Unknown).text).unwrap();
         assert_eq!(
             body,
             json!({"error": {
@@ -405,7 +430,7 @@ mod tests {
             retry_after: Duration::from_mins(10),
             balances: [balance(2, 0, 600_000)].into_iter().collect(),
         };
-        let refusal = denied(&settings, Api::Unknown, &all(&settings), &denial, 1);
+        let refusal = denied(&settings, &all(&settings), &denial, 1);
         let wait: u64 = get(&refusal.headers, "retry-after-ms")
             .unwrap()
             .parse()
@@ -422,13 +447,13 @@ mod tests {
             ..three_limits()
         };
         let limits = all(&settings);
-        let refusal = denied(&settings, Api::Unknown, &limits, &denial(), 30);
+        let refusal = denied(&settings, &limits, &denial(), 30);
         assert_eq!((refusal.status, refusal.headers.len()), (503, 0));
-        let body: Value = serde_json::from_str(&refusal.body).unwrap();
+        let body: Value = serde_json::from_str(&refusal.body(Api::Unknown).text).unwrap();
         assert_eq!(body["error"]["message"], "slow down \"please\"");
         assert_eq!(allowance(&settings, &limits, &balances()), Headers::new());
         assert_eq!(
-            never_passes(&settings, Api::Unknown, &limits, 1, 501).headers,
+            never_passes(&settings, &limits, 1, 501).headers,
             Headers::new()
         );
     }
@@ -436,10 +461,10 @@ mod tests {
     #[test]
     fn what_can_never_pass_is_not_told_to_come_back() {
         let settings = three_limits();
-        let refusal = never_passes(&settings, Api::Unknown, &all(&settings), 1, 501);
+        let refusal = never_passes(&settings, &all(&settings), 1, 501);
         assert_eq!(refusal.status, 413);
         assert_eq!(get(&refusal.headers, "Retry-After"), None);
-        let body: Value = serde_json::from_str(&refusal.body).unwrap();
+        let body: Value = serde_json::from_str(&refusal.body(Api::Unknown).text).unwrap();
         assert_eq!(body["error"]["code"], "request_too_large");
         assert_eq!(body["error"]["type"], "invalid_request_error");
     }
@@ -450,10 +475,14 @@ mod tests {
             error_format: ErrorFormat::Auto,
             ..three_limits()
         };
-        let refusal = model_not_allowed(&settings, Api::Anthropic, Some(&"x\"".repeat(10_000)));
+        let refusal = model_not_allowed(&settings, Some(&"x\"".repeat(10_000)));
         assert_eq!(refusal.status, 403);
-        assert!(refusal.body.len() < 1_000, "{}", refusal.body.len());
-        let body: Value = serde_json::from_str(&refusal.body).unwrap();
+        assert!(
+            refusal.body(Api::Anthropic).text.len() < 1_000,
+            "{}",
+            refusal.body(Api::Anthropic).text.len()
+        );
+        let body: Value = serde_json::from_str(&refusal.body(Api::Anthropic).text).unwrap();
         assert_eq!(body["error"]["type"], "permission_error");
     }
 }
