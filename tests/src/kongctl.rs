@@ -81,11 +81,12 @@ fn build() -> Result<PathBuf> {
         command.current_dir(repository()).args([
             "build",
             "--quiet",
-            "--package",
+            // With the features that the whole workspace asks for: a choice of packages would compile their dependencies once more.
+            "--workspace",
+            "--bin",
             "llm-plugin-server",
-            "--package",
+            "--bin",
             "kongctl",
-            "--bins",
         ]);
         command.arg("--target-dir").arg(target);
         if directory.ends_with("release") {
