@@ -41,9 +41,11 @@ as_root() {
 apt_install() {
   command -v apt-get > /dev/null || return 1
   if [ "$(id -u)" != 0 ] && ! command -v sudo > /dev/null; then return 1; fi
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" > /dev/null 2>&1 && return
+  # A fresh machine may be upgrading itself: wait for that.
+  local install=(env DEBIAN_FRONTEND=noninteractive apt-get --option DPkg::Lock::Timeout=300 install --yes --no-install-recommends)
+  as_root "${install[@]}" "$@" > /dev/null 2>&1 && return
   as_root apt-get update > /dev/null
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" > /dev/null
+  as_root "${install[@]}" "$@" > /dev/null
 }
 
 # need_packages COMMAND:PACKAGE…: installs the packages whose command is missing.
