@@ -78,7 +78,7 @@ need_python_clients() {
   local venv=.cache/venv
   if "$venv/bin/python" -c 'import openai, anthropic' 2> /dev/null; then return; fi
   mkdir -p .cache
-  if ! python3 -m venv "$venv" 2> /dev/null; then
+  if ! python3 -m venv "$venv" > /dev/null 2>&1; then
     rm -rf "$venv"
     if ! { apt_install python3-venv && python3 -m venv "$venv"; }; then
       skip "the vendors' Python clients: python3-venv could not be installed"
