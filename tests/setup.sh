@@ -9,11 +9,16 @@ step() {
   "$@"
 }
 
-# Notes something that this machine cannot do; an error in CI.
-skip() {
+# Notes something that this machine cannot do.
+absent() {
   printf 'SKIPPED %s\n' "$*" >&2
-  if [ "${CI:-}" = true ]; then exit 1; fi
   skipped+=("$*")
+}
+
+# The same of what can be set up; an error in CI.
+skip() {
+  absent "$*"
+  if [ "${CI:-}" = true ]; then exit 1; fi
 }
 
 report_skipped() {
@@ -71,6 +76,12 @@ need_postgresql() {
 need_redis() {
   if command -v redis-server > /dev/null && command -v redis-cli > /dev/null; then return; fi
   apt_install redis-server || skip "limits in Redis: the package redis-server could not be installed"
+}
+
+# The admin page is tried in a real browser. Ubuntu's Chromium is a snap, so what apt cannot install there is no error.
+need_browser() {
+  if command -v chromium > /dev/null || command -v google-chrome > /dev/null; then return; fi
+  apt_install chromium 2> /dev/null || absent "the admin page in a browser: there is no google-chrome, and the package chromium could not be installed"
 }
 
 # The vendors' Python clients, in a virtual environment of this repository.
