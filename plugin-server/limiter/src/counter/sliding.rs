@@ -39,6 +39,9 @@ pub(crate) const SLOTS_PER_WINDOW: u64 = 30;
 
 const LIVE_SLOTS: usize = 31;
 
+/// What a slot holds at most: so the sum of all fits its integer, and a slot in Redis holds the same.
+const MOST: u64 = Cost::MAX.units();
+
 /// The number of a slot: `⌊time / slot width⌋`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(u64);
@@ -169,8 +172,7 @@ impl SlidingCounter {
     }
 
     fn put(&mut self, slot: Slot, amount: u64) {
-        self.slots.add(slot, amount);
-        self.total = self.total.saturating_add(amount);
+        self.total += self.slots.add(slot, amount);
     }
 
     /// Takes at most `cost` off what counts, the latest first.
@@ -255,8 +257,12 @@ impl Slots {
         }
     }
 
-    fn add(&mut self, slot: Slot, amount: u64) {
-        self.set(slot, self.get(slot).saturating_add(amount));
+    /// Adds at most `amount`, up to [`MOST`]; returns what was added.
+    fn add(&mut self, slot: Slot, amount: u64) -> u64 {
+        let held = self.get(slot);
+        let added = amount.min(MOST - held);
+        self.set(slot, held + added);
+        added
     }
 
     /// Takes off at most `amount`; returns what was taken.
@@ -337,6 +343,25 @@ mod tests {
         assert_eq!(counter.held().collect::<Vec<_>>(), [(5, 5)]);
         counter.forgive(Cost::new(15));
         assert_eq!(counter.used(), Cost::ZERO);
+    }
+
+    #[test]
+    fn a_debt_beyond_all_numbers_leaves_with_its_slot() {
+        let mut counter = counter(30_000, 0);
+        for _ in 0..3 {
+            counter.charge(Cost::MAX);
+        }
+        counter.advance(at(1_000));
+        counter.charge(Cost::new(5));
+        assert_eq!(counter.used(), Cost::MAX);
+        counter.advance(at(31_000));
+        assert_eq!(counter.used(), Cost::new(5));
+        let absurd = [(1, u64::MAX), (0, u64::MAX)];
+        let mut restored = SlidingCounter::restored(1_000, 100, absurd);
+        restored.advance(at(130_000));
+        assert_eq!(restored.used(), Cost::MAX);
+        restored.advance(at(131_000));
+        assert_eq!(restored.used(), Cost::ZERO);
     }
 
     proptest! {
