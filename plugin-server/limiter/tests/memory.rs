@@ -77,6 +77,10 @@ impl Subject for Memory {
         );
     }
 
+    fn apart(&self) -> Self {
+        Self::in_spring()
+    }
+
     fn block_on<F: Future>(&self, call: F) -> F::Output {
         match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(output) => output,

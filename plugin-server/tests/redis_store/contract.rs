@@ -8,12 +8,9 @@ use std::time::Duration;
 use llm_plugin_server::stores::redis::RedisStore;
 use token_limiter::contract::Subject;
 use token_limiter::{Clock, Timestamp};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::server::{self, Server};
-
-/// Cases of the law for each kind of window: a minute for all four on two cores.
-const LAW_CASES: u32 = 2_000;
 
 /// A clock that stands still until it is told; it starts in 2026, as a server's would.
 struct TestClock(AtomicU64);
@@ -27,19 +24,30 @@ impl Clock for TestClock {
 struct Redis {
     clock: Arc<TestClock>,
     store: RedisStore,
+    host: Arc<Host>,
+}
+
+struct Host {
+    server: Server,
     runtime: Runtime,
-    _server: Server,
 }
 
 impl Redis {
     fn new() -> Self {
-        let server = Server::start();
+        let host = Host {
+            server: Server::start(),
+            // Whoever asks also drives the connection: no call waits for another thread to wake up.
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+        };
+        Self::of(&host.server.store(), Arc::new(host))
+    }
+
+    fn of(store: &RedisStore, host: Arc<Host>) -> Self {
         let clock = Arc::new(TestClock(AtomicU64::new(1_767_225_600_000)));
         Self {
-            store: RedisStore::on_clock(Arc::new(server.config()), clock.clone()),
+            store: store.on_clock(clock.clone()),
             clock,
-            runtime: Runtime::new().unwrap(),
-            _server: server,
+            host,
         }
     }
 }
@@ -55,17 +63,17 @@ impl Subject for Redis {
         self.clock.now()
     }
 
-    fn cases(&self) -> u32 {
-        LAW_CASES
-    }
-
     fn advance(&self, by: Duration) {
         let by_ms = u64::try_from(by.as_millis()).expect("a test waits less than for ever");
         self.clock.0.fetch_add(by_ms, Ordering::SeqCst);
     }
 
+    fn apart(&self) -> Self {
+        Self::of(&self.store, self.host.clone())
+    }
+
     fn block_on<F: Future>(&self, call: F) -> F::Output {
-        self.runtime.block_on(call)
+        self.host.runtime.block_on(call)
     }
 }
 

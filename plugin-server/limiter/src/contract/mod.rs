@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A store under test, with its time in the test's hands.
-pub trait Subject: Sync {
+pub trait Subject: Sized + Sync {
     /// The store's type.
     type Store: Store;
 
@@ -38,10 +38,10 @@ pub trait Subject: Sync {
     /// Waits for a call; called from many threads at once.
     fn block_on<F: Future>(&self, call: F) -> F::Output;
 
-    /// How many cases of the law to try; each is some forty calls.
-    fn cases(&self) -> u32 {
-        10_000
-    }
+    /// A subject whose time is its own: in the same store if that can be, for the calls of all are awaited at once, by whichever of
+    /// them blocks.
+    #[must_use]
+    fn apart(&self) -> Self;
 }
 
 /// The kinds of windows that the rules run on.
@@ -199,7 +199,7 @@ trait Calls: Subject {
     }
 }
 
-impl<S: Subject + ?Sized> Calls for S {}
+impl<S: Subject> Calls for S {}
 
 #[track_caller]
 fn granted(decision: Decision) -> Grant {

@@ -138,13 +138,13 @@ impl RedisStore {
         }
     }
 
-    /// A store whose time is `clock`'s instead of the server's, for tests that own the time. Processes that share a server must share
-    /// its time too, so nothing else may use this.
+    /// The same store, but its time is `clock`'s instead of the server's: for tests that own the time. Processes that share a server
+    /// must share its time too, so nothing else may use this.
     #[must_use]
-    pub fn on_clock(config: Arc<RedisConfig>, clock: Arc<dyn Clock>) -> Self {
+    pub fn on_clock(&self, clock: Arc<dyn Clock>) -> Self {
         Self {
+            link: self.link.clone(),
             time: Time::Sent(clock),
-            ..Self::new(config)
         }
     }
 
