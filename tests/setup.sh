@@ -119,18 +119,21 @@ node_clients_load() {
   NODE_PATH="$1/node_modules" node -e 'require("openai"); require("@anthropic-ai/sdk")' 2> /dev/null
 }
 
-# A minute for each cargo-fuzz target, where nightly Rust and cargo-fuzz are at hand.
+# A minute for each cargo-fuzz target, from its seeds if it has any, where nightly Rust and cargo-fuzz are at hand.
 fuzz_each_target() {
   if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
     skip "fuzzing: no nightly toolchain with cargo-fuzz (rustup toolchain install nightly; cargo install cargo-fuzz)"
     return
   fi
-  local manifest directory target found=
+  local manifest directory target corpus found=
   while IFS= read -r manifest; do
     directory="$(dirname "$manifest")"
     while IFS= read -r target; do
       found=1
-      step cargo +nightly fuzz run --fuzz-dir "$directory" "$target" -- -max_total_time=60
+      corpus=("$directory/corpus/$target")
+      mkdir -p "${corpus[0]}"
+      if [ -d "$directory/seeds/$target" ]; then corpus+=("$directory/seeds/$target"); fi
+      step cargo +nightly fuzz run --fuzz-dir "$directory" "$target" "${corpus[@]}" -- -max_total_time=60
     done < <(cargo +nightly fuzz list --fuzz-dir "$directory")
   done < <(git ls-files '*fuzz/Cargo.toml')
   if [ -z "$found" ]; then skip "fuzzing: no fuzz target was found"; fi
