@@ -122,11 +122,14 @@ def environment(prefix: Path, declarative: Path, port: int, servers: dict[str, P
     return inherited | {f"KONG_{name}": str(value) for name, value in settings.items()}
 
 
-def check(running: Kong, path: str, request: Request, *, shows: str | None, guarded: bool) -> None:
-    """Fails unless the route answers, and its plugin does its work."""
+def check(running: Kong, path: str, request: Request, *, expected: int, shows: str | None, guarded: bool) -> None:
+    """Fails unless the route answers as is expected, and its plugin does its work."""
+    if expected != 200:
+        # The limit lets one request pass, and the bundled rate-limiting counts it only when it has been answered.
+        wait_until(lambda: running.ask(path, request)[0] == expected, f"{path} never answers {expected}", log=running.log)
     status, headers = running.ask(path, request)
-    if status != 200:
-        raise Failure(f"{path} answered {status}:\n{running.last_words()}")
+    if status != expected:
+        raise Failure(f"{path} answered {status}, not {expected}:\n{running.last_words()}")
     if shows is not None and shows not in headers:
         raise Failure(f"{path} answered without {shows}: its plugin did not run")
     if guarded:

@@ -33,14 +33,17 @@ class Outcome:
         return self.requests / self.seconds
 
 
-def send(url: str, request: Request, seconds: int) -> Outcome:
-    """Loads `url` for some seconds; fails if an answer was not a success: errors are no throughput."""
+def send(url: str, request: Request, expected: int, seconds: int) -> Outcome:
+    """Loads `url` for some seconds; fails if an answer had another status than is expected: errors are no throughput."""
     command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", "--timeout=5s"]
     command += [f"--header={header}" for header in request.headers]
-    command += [f"--script={Path(__file__).with_suffix('.lua')}", url]
+    command += [f"--script={Path(__file__).with_suffix('.lua')}", url, "--", str(expected)]
     if request.body is not None:
-        command += ["--", "POST", request.body]
+        command += ["POST", request.body]
     seen = json.loads(run(*command).splitlines()[-1])
-    if seen["refused"] or seen["broken"] or not seen["requests"]:
-        raise Failure(f"{url}: of {seen['requests']} requests {seen['refused']} were refused, {seen['broken']} broke")
+    if seen["unexpected"] or seen["broken"] or not seen["requests"]:
+        raise Failure(
+            f"{url}: of {seen['requests']} requests {seen['unexpected']} were not answered with {expected}, "
+            f"{seen['broken']} broke"
+        )
     return Outcome(seen["requests"], seen["microseconds"] / 1e6, seen["p99_microseconds"] / 1e3)

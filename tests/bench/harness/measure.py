@@ -3,12 +3,14 @@
 import statistics
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from .kong import Kong, check
 from .load import send
 from .plugin_servers import PluginServer
 from .processes import Failure, cpu_seconds
+from .redis import Redis
 from .routes import Comparison, Route
 
 SETTLING = 5.0
@@ -35,6 +37,9 @@ class Sample:
     """Processor time of Kong's worker, for each request."""
     server_microseconds: float | None
     """The same of the plugin server; None without one."""
+    requests: int
+    redis_commands: Counter[str]
+    """How often Redis ran each command meanwhile; empty where the route has nothing to do with Redis."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Results:
         """Of one figure of [`Sample`] over the rounds."""
         return Spread.of([getattr(sample, figure) for sample in self.samples[route]])
 
+    def redis_commands(self, route: str) -> tuple[int, Counter[str]]:
+        """The requests of all rounds, and what Redis ran during them."""
+        samples = self.samples[route]
+        return sum(sample.requests for sample in samples), sum((sample.redis_commands for sample in samples), Counter())
+
     def ratio(self, comparison: Comparison) -> Spread:
         """Of the two rates within each round: what changes between rounds cancels out."""
         return Spread.of([measured.rate / against.rate for measured, against in self._pairs(comparison)])
@@ -77,37 +87,56 @@ class Results:
         return list(zip(self.samples[comparison.measured], self.samples[comparison.against], strict=True))
 
 
-def measure(kong: Kong, servers: dict[str, PluginServer], routes: list[Route], plan: Plan) -> Results:
+@dataclass(frozen=True)
+class Running:
+    """All that takes part in answering a request."""
+
+    kong: Kong
+    servers: dict[str, PluginServer]
+    redis: Redis | None
+    """None if no route needs it."""
+
+
+def measure(running: Running, routes: list[Route], plan: Plan) -> Results:
     """Checks each route, warms each up, then loads one after another, round by round."""
     for route in routes:
-        check(kong, f"/{route.name}", route.request, shows=route.shows, guarded=route.guarded)
+        path = f"/{route.name}"
+        check(running.kong, path, route.request, expected=route.expected, shows=route.shows, guarded=route.guarded)
     for route in routes:
         note(f"warm-up: {route.name}")
-        sample(kong, servers, route, plan.warm_up)
+        sample(running, route, plan.warm_up)
     results = Results()
     for number in range(plan.rounds):
         # Each round starts elsewhere: no route is always the one after the same.
         first = number * len(routes) // plan.rounds
         for route in routes[first:] + routes[:first]:
-            taken = sample(kong, servers, route, plan.seconds)
+            taken = sample(running, route, plan.seconds)
             note(f"round {number + 1} of {plan.rounds}: {route.name}: {taken.rate:,.0f}/s")
             results.add(route, taken)
     return results
 
 
-def sample(kong: Kong, servers: dict[str, PluginServer], route: Route, seconds: int) -> Sample:
+def sample(running: Running, route: Route, seconds: int) -> Sample:
     """Loads one route and waits until Kong has finished with it."""
-    server = servers[route.server].pid if route.server else None
+    kong = running.kong
+    server = running.servers[route.server].pid if route.server else None
+    redis = running.redis if route.redis_commands is not None else None
+    asked_before = redis.commands() if redis else Counter()
     kong_before = cpu_seconds(kong.workers)
     server_before = cpu_seconds([server]) if server else 0.0
-    outcome = send(kong.url(f"/{route.name}"), route.request, seconds)
+    outcome = send(kong.url(f"/{route.name}"), route.request, route.expected, seconds)
     settle(kong)
+    asked = redis.commands() - asked_before if redis else Counter()
+    if asked.total() < outcome.requests * (route.redis_commands or 0):
+        raise Failure(f"{route.name}: {outcome.requests} requests, but Redis ran {asked.total()} commands: who counted?")
     share = 1e6 / outcome.requests
     return Sample(
         outcome.rate,
         outcome.p99_milliseconds,
         (cpu_seconds(kong.workers) - kong_before) * share,
         (cpu_seconds([server]) - server_before) * share if server else None,
+        outcome.requests,
+        asked,
     )
 
 

@@ -14,6 +14,8 @@ class Conditions:
     product: str
     kong: str
     go_pdk: str
+    redis: str | None
+    """None if none took part."""
     cores: int
     load_average: float
     """Of the last minute before the measurement: what else the machine did."""
@@ -24,9 +26,10 @@ class Conditions:
 
 def conditions(known: Conditions) -> str:
     plan = known.plan
+    redis = f"; Redis {known.redis}" if known.redis else ""
     return "\n".join(
         [
-            f"Version {known.product} on Kong {known.kong}, one nginx worker, DB-less; go-pdk {known.go_pdk}.",
+            f"Version {known.product} on Kong {known.kong}, one nginx worker, DB-less; go-pdk {known.go_pdk}{redis}.",
             f"wrk with one thread and {CONNECTIONS} connections, {plan.rounds} rounds of {plan.seconds} s a route "
             f"after {plan.warm_up} s of warm-up, all on {known.cores} cores, load average {known.load_average:.1f} before.",
             f"Errors in Kong's log: {known.complaints}. Absolute figures belong to this run; compare ratios.",
@@ -70,6 +73,18 @@ def ratios(results: Results, required: dict[str, float]) -> str:
             f"| {spread(ratio, '.2f')} | {spread(results.ratio_by_kong(comparison), '.2f')} | {target} | {verdict} |"
         )
     return "\n".join(lines)
+
+
+def redis_commands(routes: list[Route], results: Results) -> str:
+    """What Redis was asked while each route was loaded; empty if none uses it."""
+    lines = ["| route | requests | Redis commands | each request | by name |", "|---|--:|--:|--:|---|"]
+    asking = [route for route in routes if route.redis_commands is not None]
+    for route in asking:
+        requests, commands = results.redis_commands(route.name)
+        names = ", ".join(f"`{name}` {count:,}" for name, count in commands.most_common())
+        total = commands.total()
+        lines.append(f"| `{route.name}` | {requests:,} | {total:,} | {total / requests:.4f} | {names} |")
+    return "\n".join(lines) if asking else ""
 
 
 def spread(figures: Spread, form: str) -> str:

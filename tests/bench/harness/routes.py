@@ -11,6 +11,10 @@ from .token import API_KEY, AUDIENCE, CONSUMER, ISSUER, SignedToken
 ENOUGH = 1_000_000_000
 """A limit that is never reached: what is measured is the counting, not the refusing."""
 
+ONE_A_DAY = {"name": "bench", "unit": "requests", "limit": 1, "window_size": 86400, "limit_by": ["ip"]}
+"""A limit that one request uses up for longer than any measurement; the bundled plugin's windows begin by the calendar, so it
+gets a year."""
+
 CHAT = json.dumps(
     {
         "model": "gpt-4o-mini",
@@ -46,6 +50,10 @@ class Route:
     """An answer header that proves that the plugin did its work."""
     guarded: bool = False
     """Whether a request without its headers must be refused."""
+    expected: int = 200
+    """The status of every answer, but for the first one where it is a refusal's."""
+    redis_commands: int | None = None
+    """How many commands Redis runs at least for each request; None where it has nothing to do with the route."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,15 @@ COMPARISONS = (
     Comparison("pdk-batch", "pdk-batch", "go-sequence"),
     Comparison("llm-rate-limiting", "llm-rate-limiting", "rate-limiting"),
     Comparison("llm-rate-limiting-tokens", "llm-rate-limiting-tokens", "empty-tokens"),
+    Comparison("llm-rate-limiting-redis", "llm-rate-limiting-redis", "rate-limiting-redis"),
+    Comparison("llm-rate-limiting-refusals", "llm-rate-limiting-refusals", "rate-limiting-refusals"),
+    Comparison("llm-rate-limiting-redis-refusals", "llm-rate-limiting-redis-refusals", "rate-limiting-refusals"),
 )
 
 
-def routes(token: SignedToken) -> list[Route]:
+def routes(token: SignedToken, redis_port: int) -> list[Route]:
     """All of them, those that are compared next to each other."""
+    redis = {"policy": "redis", "redis": {"host": "127.0.0.1", "port": redis_port}}
     bearer = Request(headers=(f"Authorization: Bearer {token.token}",))
     chat = Request(headers=(f"apikey: {API_KEY}",), body=CHAT)
     tap = Plugin("post-function", {"body_filter": [(REPOSITORY / "kong" / "usage-tap.lua").read_text()]})
@@ -120,6 +132,45 @@ def routes(token: SignedToken) -> list[Route]:
             "llm",
             "x-ratelimit-remaining-tokens",
             guarded=True,
+        ),
+        Route(
+            "rate-limiting-redis",
+            "rate-limiting, policy redis, by address",
+            (Plugin("rate-limiting", {"minute": ENOUGH, "limit_by": "ip", "sync_rate": -1} | redis),),
+            shows="ratelimit-remaining",
+            redis_commands=1,
+        ),
+        Route(
+            "llm-rate-limiting-redis",
+            "llm-rate-limiting, policy redis, requests by address",
+            (Plugin("llm-rate-limiting", {"limits": [limit("requests", "ip")]} | redis),),
+            server="llm",
+            shows="x-ratelimit-remaining-requests",
+            redis_commands=1,
+        ),
+        Route(
+            "rate-limiting-refusals",
+            "refusals: rate-limiting, policy local, by address",
+            (Plugin("rate-limiting", {"year": 1, "policy": "local", "limit_by": "ip"}),),
+            shows="retry-after",
+            expected=429,
+        ),
+        Route(
+            "llm-rate-limiting-refusals",
+            "refusals: llm-rate-limiting, requests by address",
+            (Plugin("llm-rate-limiting", {"limits": [ONE_A_DAY]}),),
+            server="llm",
+            shows="retry-after",
+            expected=429,
+        ),
+        Route(
+            "llm-rate-limiting-redis-refusals",
+            "refusals: llm-rate-limiting, policy redis, requests by address",
+            (Plugin("llm-rate-limiting", {"limits": [ONE_A_DAY]} | redis),),
+            server="llm",
+            shows="retry-after",
+            expected=429,
+            redis_commands=0,
         ),
     ]
 
