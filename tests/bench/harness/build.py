@@ -14,12 +14,13 @@ REPOSITORY = BENCH.parent.parent
 TARGETS = {
     "llm": ("--package=llm-plugin-server", "--bin=llm-plugin-server"),
     "pdk": ("--package=stories", "--example=pdk_plugin"),
+    "sample-llm": ("--package=sample-llm", "--bin=sample-llm"),
 }
-"""The plugin servers in Rust: the one that ships, and pdk_plugin.rs on kong-pdk."""
+"""What is in Rust: the plugin server that ships, pdk_plugin.rs on kong-pdk, and the provider of streams."""
 
 
 def build(directory: Path, wanted: set[str]) -> dict[str, Path]:
-    """Builds the plugin servers that are wanted, `go` among them; gives their executables.
+    """Builds the programs that are wanted, `go` among them; gives their executables.
 
     What cargo does not keep goes to `directory`.
     """

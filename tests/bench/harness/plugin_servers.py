@@ -40,11 +40,11 @@ def plugin_servers(directory: Path, programs: dict[str, Path]) -> Iterator[dict[
 
 
 @contextmanager
-def serve_rust(program: Path, directory: Path, plugins: list[str]) -> Iterator[PluginServer]:
+def serve_rust(program: Path, directory: Path, plugins: list[str], *options: str) -> Iterator[PluginServer]:
     """Runs a server on kong-pdk, which writes the dumps of all its plugins and then binds one socket."""
     socket = directory / "plugins.sock"
     dumps = {plugin: directory / f"{plugin}.json" for plugin in plugins}
-    with Process(program, "serve", "--dir", directory, log=directory / "output.log") as process:
+    with Process(program, "serve", "--dir", directory, *options, log=directory / "output.log") as process:
         process.wait_until(lambda: listens(socket))
         yield PluginServer(process.pid, socket, dumps)
 

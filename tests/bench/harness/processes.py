@@ -122,6 +122,15 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return ticks / CLOCK_TICKS
 
 
+def resident_bytes(pids: Iterable[int]) -> int:
+    """The memory that processes hold, without what is swapped out."""
+    kibibytes = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        kibibytes += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return kibibytes * 1024
+
+
 def end_on_signals() -> None:
     """Turns the first signal that asks us to end into an exit, so that every context manager cleans up."""
 
