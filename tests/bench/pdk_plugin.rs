@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use kong_pdk::argument::Status;
 use kong_pdk::plugin::{Access, Log};
-use kong_pdk::{ConfigError, Flow, HandlerError, Kong, Plugin, PluginConfig, Server};
+use kong_pdk::{ConfigError, Exit, Flow, HandlerError, Kong, Plugin, PluginConfig, Server};
 use kong_pdk::{phase, registration, request, response, server};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +74,32 @@ impl Access for EmptyWithLog {
 impl Log for EmptyWithLog {
     async fn log(&self, _instance: &(), _kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
         Ok(())
+    }
+}
+
+/// One event for each request, which it refuses.
+struct Refusing;
+
+impl Plugin for Refusing {
+    const NAME: &'static str = "bench-refusal";
+    const VERSION: &'static str = VERSION;
+    const PRIORITY: i32 = PRIORITY;
+    type Config = NoConfig;
+    type Instance = Exit;
+
+    fn configure(&self, _config: NoConfig) -> Result<Exit, ConfigError> {
+        let status = Status::try_from(429).map_err(ConfigError::new)?;
+        Ok(Exit::message(status, "rate limit exceeded"))
+    }
+}
+
+impl Access for Refusing {
+    async fn access(
+        &self,
+        refusal: &Exit,
+        _kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        Ok(Flow::Exit(refusal.clone()))
     }
 }
 
@@ -145,6 +172,7 @@ async fn serve() -> Result<()> {
     let server = Server::builder()
         .plugin(registration!(Empty))
         .plugin(registration!(EmptyWithLog))
+        .plugin(registration!(Refusing))
         .plugin(registration!(TwoCalls))
         .build()?;
     let directory = Path::new(directory);

@@ -76,6 +76,7 @@ COMPARISONS = (
     Comparison("llm-rate-limiting-redis", "llm-rate-limiting-redis", "rate-limiting-redis"),
     Comparison("llm-rate-limiting-refusals", "llm-rate-limiting-refusals", "rate-limiting-refusals"),
     Comparison("llm-rate-limiting-redis-refusals", "llm-rate-limiting-redis-refusals", "rate-limiting-refusals"),
+    Comparison("refusals-bound", "empty-refusals", "rate-limiting-refusals"),
 )
 
 
@@ -153,6 +154,13 @@ def routes(token: SignedToken, redis_port: int) -> list[Route]:
             "refusals: rate-limiting, policy local, by address",
             (Plugin("rate-limiting", {"year": 1, "policy": "local", "limit_by": "ip"}),),
             shows="retry-after",
+            expected=429,
+        ),
+        Route(
+            "empty-refusals",
+            "refusals: external plugin, nothing but the refusal",
+            (Plugin("bench-refusal"),),
+            server="pdk",
             expected=429,
         ),
         Route(
