@@ -76,6 +76,7 @@ COMPARISONS = (
     Comparison("llm-rate-limiting-redis", "llm-rate-limiting-redis", "rate-limiting-redis"),
     Comparison("llm-rate-limiting-refusals", "llm-rate-limiting-refusals", "rate-limiting-refusals"),
     Comparison("llm-rate-limiting-redis-refusals", "llm-rate-limiting-redis-refusals", "rate-limiting-refusals"),
+    Comparison("cached-refusals", "llm-rate-limiting-redis-refusals", "rate-limiting-redis-refusals"),
     Comparison("refusals-bound", "empty-refusals", "rate-limiting-refusals"),
 )
 
@@ -170,6 +171,14 @@ def routes(token: SignedToken, redis_port: int) -> list[Route]:
             server="llm",
             shows="retry-after",
             expected=429,
+        ),
+        Route(
+            "rate-limiting-redis-refusals",
+            "refusals: rate-limiting, policy redis, by address",
+            (Plugin("rate-limiting", {"year": 1, "limit_by": "ip", "sync_rate": -1} | redis),),
+            shows="retry-after",
+            expected=429,
+            redis_commands=1,
         ),
         Route(
             "llm-rate-limiting-redis-refusals",
