@@ -1,6 +1,6 @@
 //! What a server's state file is worth to the next one.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -74,6 +74,43 @@ async fn counters_outlive_kill_9() {
     let server = start(dir.path()).await;
     assert_eq!(requests(&server, "bob", 1).await, 0);
     assert_eq!(used(&server, "bob").await, both(5));
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_told_of_and_the_rest_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path()).await;
+    assert_eq!(requests(&server, "alice", 3).await, 3);
+    server.stop().await;
+    let state = File::options().write(true).open(dir.path().join("state"));
+    let state = state.unwrap();
+    state.set_len(state.metadata().unwrap().len() - 3).unwrap();
+
+    let log = dir.path().join("log");
+    let server = Server::start(dir.path(), |command| {
+        keeps_state(command, dir.path());
+        command.stderr(File::create(&log).unwrap());
+    })
+    .await;
+    let log = fs::read_to_string(&log).unwrap();
+    let warning = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let warning = warning
+        .filter(|entry| entry["level"] == "WARN")
+        .collect::<Vec<_>>();
+    assert_eq!(warning.len(), 1, "{log}");
+    assert!(warning[0]["records_kept"].as_u64() >= Some(1), "{log}");
+    assert!(warning[0]["bytes_cut"].as_u64() >= Some(20), "{log}");
+    assert_eq!(requests(&server, "alice", 1).await, 1);
+    let mut counts: Vec<u64> = used(&server, "alice")
+        .await
+        .into_iter()
+        .map(|(_, used)| used)
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts[1], 4, "what was whole is restored");
+    assert!(counts[0] < 4, "what was torn is not");
 }
 
 #[tokio::test]

@@ -177,12 +177,8 @@ impl StateFile {
 
     fn try_write(&mut self) -> io::Result<()> {
         let appended = self.append();
-        let is_due = self.log.as_ref().is_none_or(|log| log.len() > self.most);
-        if !is_due {
-            return appended;
-        }
         let now = self.clock.monotonic();
-        if now < self.rewritable_at {
+        if !self.is_due() || now < self.rewritable_at {
             return appended;
         }
         self.rewrite().inspect_err(|_| {
@@ -255,30 +251,34 @@ impl StateFile {
         self.log = old.and_then(|mut log| log.sync().is_ok().then_some(log));
     }
 
-    fn report(&mut self, result: io::Result<()>) {
-        let length = self.log.as_ref().map(Log::len);
-        let is_due = length.is_none_or(|length| length > self.most);
+    fn report(&self, result: io::Result<()>) {
+        let path = self.path.display();
+        if let Some(log) = &self.log {
+            self.status.holds_everything(log.len());
+        }
         match result {
             Err(error) => {
                 if self.status.failed() {
                     tracing::warn!(
-                        path = %self.path.display(),
+                        %path,
                         %error,
-                        "the state file cannot be written: counters are kept in memory alone until it can"
+                        "the state file cannot be written as it should: requests go on, and it is tried again"
                     );
                 }
             }
             // A pause after a failure is no success.
-            Ok(()) if is_due => {}
+            Ok(()) if self.is_due() => {}
             Ok(()) => {
-                if self.status.is_up_to_date() {
-                    tracing::info!(path = %self.path.display(), "the state file is written again");
+                if self.status.succeeded() {
+                    tracing::info!(%path, "the state file is written again");
                 }
             }
         }
-        if let Some(length) = length {
-            self.status.is_so_long(length);
-        }
+    }
+
+    /// Whether it has to be written anew.
+    fn is_due(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| log.len() > self.most)
     }
 }
 

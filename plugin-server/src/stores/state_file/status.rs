@@ -20,7 +20,7 @@ pub struct StateFileStatus {
 /// [`StateFileStatus`] at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateFileSnapshot {
-    /// Whether the last attempt to write it succeeded.
+    /// Whether it is written as it should be: neither an append nor a rewriting has failed and waits to be repeated.
     pub is_up: bool,
     /// Attempts that failed.
     pub failures: u64,
@@ -50,18 +50,19 @@ impl StateFileStatus {
         !self.failing.swap(true, Relaxed)
     }
 
-    /// It holds everything. True if the last attempt before had failed.
-    pub(super) fn is_up_to_date(&self) -> bool {
-        self.as_of_ms.store(self.now_ms(), Relaxed);
+    /// All that was to be done to it was done. True if that is news.
+    pub(super) fn succeeded(&self) -> bool {
         self.failing.swap(false, Relaxed)
+    }
+
+    /// It lacks nothing now, and has so many bytes.
+    pub(super) fn holds_everything(&self, bytes: u64) {
+        self.as_of_ms.store(self.now_ms(), Relaxed);
+        self.bytes.store(bytes, Relaxed);
     }
 
     pub(super) fn rewrote(&self) {
         self.rewrites.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn is_so_long(&self, bytes: u64) {
-        self.bytes.store(bytes, Relaxed);
     }
 
     /// How it is.

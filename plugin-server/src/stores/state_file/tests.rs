@@ -416,8 +416,11 @@ fn a_log_that_cannot_be_compacted_goes_on() {
         first.spend(&limit, 1, 20);
         first.file.write();
     }
+    place.clock.advance(PAUSE.as_secs() - 1);
+    first.file.write();
     let status = first.file.status().snapshot();
     assert_eq!((status.is_up, status.failures), (false, 1));
+    assert_eq!(status.age_seconds, 0, "nothing is lacking");
     drop(first);
     fs::remove_dir(place.dir.path().join("state.tmp")).unwrap();
     assert_eq!(place.start().used(&limit, 1), 60);
