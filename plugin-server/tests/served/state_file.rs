@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -74,6 +74,34 @@ async fn counters_outlive_kill_9() {
     let server = start(dir.path()).await;
     assert_eq!(requests(&server, "bob", 1).await, 0);
     assert_eq!(used(&server, "bob").await, both(5));
+}
+
+#[tokio::test]
+async fn a_kill_under_load_costs_the_last_second_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({"limits": [
+        {"name": "yearly", "unit": "requests", "limit": 1_000_000, "window_type": "fixed", "window_size": 31_536_000},
+    ]});
+    let server = start(dir.path()).await;
+    let began = Instant::now();
+    let mut passed = Vec::new();
+    while began.elapsed() < LOST_AT_MOST * 2 {
+        let before = passed.last().map_or(0, |&(_, count)| count);
+        let more = server.requests(&config, "alice", 20).await;
+        passed.push((Instant::now(), before + more as u64));
+    }
+    let killed = Instant::now();
+    server.kill();
+
+    let server = start(dir.path()).await;
+    assert_eq!(server.requests(&config, "alice", 1).await, 1);
+    let kept = used(&server, "alice").await[0].1 - 1;
+    let old = passed.iter().rfind(|(at, _)| *at + LOST_AT_MOST <= killed);
+    let (&(_, old), &(_, all)) = old.zip(passed.last()).unwrap();
+    assert!(
+        old > 0 && (old..=all).contains(&kept),
+        "{kept} kept of {all}, {old} of them older than a second"
+    );
 }
 
 #[tokio::test]
