@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use llm_plugin_server::stores::redis::RedisStore;
+use llm_plugin_server::stores::redis::config::RedisConfig;
 use token_limiter::contract::Subject;
 use token_limiter::{Clock, Timestamp};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::server::{self, Server};
+use crate::server::{self, PATIENCE, Server};
 
 /// A clock that stands still until it is told; it starts in 2026, as a server's would.
 struct TestClock(AtomicU64);
@@ -39,7 +40,12 @@ impl Redis {
             // Whoever asks also drives the connection: no call waits for another thread to wake up.
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
         };
-        Self::of(&host.server.store(), Arc::new(host))
+        let config = RedisConfig {
+            // A law of many calls at once, on a machine that is busy with something else.
+            timeout: PATIENCE,
+            ..host.server.config()
+        };
+        Self::of(&RedisStore::new(Arc::new(config)), Arc::new(host))
     }
 
     fn of(store: &RedisStore, host: Arc<Host>) -> Self {
