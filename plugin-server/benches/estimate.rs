@@ -1,7 +1,7 @@
 //! What pricing a prompt costs, by what it is written in: against the targets of 15 MB/s for prose, and of 1 MB/s for anything.
 //!
 //! A body goes the way that the plugin sends it: read as JSON, its text counted by the model's vocabulary. Every prompt is as long as is
-//! counted exactly, for what is longer costs no more. Text that somebody wrote is repeated; texts made to be hard are not.
+//! counted exactly; what is beyond is priced by its size. Text that somebody wrote is repeated; texts made to be hard are not.
 
 use std::hint::black_box;
 use std::time::Duration;
