@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// An asymmetric JWS algorithm (RFC 7518 §3.1, RFC 8037). `none` and the HMAC family cannot be expressed.
+/// A JWS algorithm (RFC 7518 §3.1, RFC 8037). `none` cannot be expressed.
+///
+/// The HMAC family and the others never share a key: a public key as an HMAC secret would let anyone sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -23,11 +25,17 @@ pub enum Algorithm {
     Es384,
     /// EdDSA on Ed25519.
     EdDsa,
+    /// HMAC with SHA-256.
+    Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
 }
 
 impl Algorithm {
     /// Every algorithm, in the order of documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -37,7 +45,13 @@ impl Algorithm {
         Self::Es256,
         Self::Es384,
         Self::EdDsa,
+        Self::Hs256,
+        Self::Hs384,
+        Self::Hs512,
     ];
+
+    /// The algorithms that a shared secret serves.
+    pub const HMAC: &'static [Self] = &[Self::Hs256, Self::Hs384, Self::Hs512];
 
     /// The algorithms that an RSA key serves.
     pub const RSA: &'static [Self] = &[
@@ -61,7 +75,26 @@ impl Algorithm {
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
             Self::EdDsa => "EdDSA",
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
         }
+    }
+
+    /// The shortest secret for this algorithm, in bytes: its hash's output (RFC 7518 §3.2). `None` for those that
+    /// verify with a public key.
+    pub const fn min_secret_bytes(self) -> Option<usize> {
+        match self {
+            Self::Hs256 => Some(32),
+            Self::Hs384 => Some(48),
+            Self::Hs512 => Some(64),
+            _ => None,
+        }
+    }
+
+    /// Whether signer and verifier share one secret.
+    pub const fn is_symmetric(self) -> bool {
+        self.min_secret_bytes().is_some()
     }
 
     /// The algorithm of exactly this registered name.
@@ -82,6 +115,9 @@ impl Algorithm {
             Self::Es256 => jsonwebtoken::Algorithm::ES256,
             Self::Es384 => jsonwebtoken::Algorithm::ES384,
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
+            Self::Hs384 => jsonwebtoken::Algorithm::HS384,
+            Self::Hs512 => jsonwebtoken::Algorithm::HS512,
         }
     }
 }
@@ -100,7 +136,7 @@ mod tests {
     fn names_are_exact() {
         assert_eq!(Algorithm::from_name("RS256"), Some(Algorithm::Rs256));
         for name in [
-            "none", "None", "NONE", "nOnE", "HS256", "rs256", "EDDSA", "", "RS256 ",
+            "none", "None", "NONE", "nOnE", "hs256", "rs256", "EDDSA", "", "RS256 ",
         ] {
             assert_eq!(Algorithm::from_name(name), None, "{name:?}");
         }

@@ -3,17 +3,14 @@
 //! Reading Kong's JSON is the front's business; everything that JSON's types cannot rule out is ruled out here, once,
 //! when the configuration is loaded. Equal settings share their keys and caches, whatever plugin they came from.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use url::{Host, Url};
-
-use super::algorithm::Algorithm;
 use super::claims::{ClaimPath, ClaimRequirement, ScopeSet, TimeBounds};
 use super::consumer::ConsumerKey;
 use super::identity::UpstreamHeader;
-use super::keys::{KeySet, RemoteSettings, address};
 use super::token::Locations;
+
+pub use super::issuer::{Issuer, KeySource};
 
 /// Everything that the configuration of one `llm-jwt` says, typed. Durations are exact; names are as the guide's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,33 +65,7 @@ pub struct Settings {
     pub error_format: ErrorFormat,
 }
 
-/// One trusted issuer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Issuer {
-    /// `iss`, compared byte for byte.
-    pub name: String,
-    /// Where its keys come from.
-    pub keys: KeySource,
-    /// The algorithms that its tokens may use.
-    pub algorithms: Vec<Algorithm>,
-    /// Where the audience is.
-    pub audience_claim: ClaimPath,
-    /// Accepted audiences; `None` when the configuration says out loud that it is not checked.
-    pub audience_required: Option<Vec<String>>,
-}
-
-/// Where an issuer's keys come from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum KeySource {
-    /// PEM texts.
-    PublicKeys(Vec<String>),
-    /// The text of a JWK set.
-    Jwks(String),
-    /// The address of a JWK set.
-    JwksEndpoint(String),
-}
-
-/// How JWK sets are fetched and kept.
+/// How JWK sets, and the metadata that names them, are fetched and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FetchSettings {
     /// How long a fetched set is fresh.
@@ -105,9 +76,9 @@ pub struct FetchSettings {
     pub cooldown: Duration,
     /// How long after `cache_ttl` a set still serves while the provider is away.
     pub stale_ttl: Duration,
-    /// The most time that one fetch may take, from name resolution to the last byte.
+    /// The most time that one fetch may take, from name resolution to the last byte, metadata included.
     pub timeout: Duration,
-    /// The largest answer, in bytes.
+    /// The largest document, in bytes.
     pub max_bytes: usize,
     /// Whether `http://` is allowed.
     pub allow_http: bool,
@@ -185,10 +156,7 @@ impl Settings {
                     "name the audiences, or set insecure_skip_audience to accept tokens that are meant for others",
                 ));
             }
-            if let KeySource::JwksEndpoint(address) = &issuer.keys {
-                self.check_endpoint(address)
-                    .map_err(|problem| InvalidSetting::new(field("jwks_endpoint"), problem))?;
-            }
+            issuer.check_source(&format!("issuers[{at}]"), &self.fetch)?;
         }
         let Locations {
             headers,
@@ -233,34 +201,6 @@ impl Settings {
         Ok(())
     }
 
-    fn check_endpoint(&self, address: &str) -> Result<(), &'static str> {
-        let url = Url::parse(address).map_err(|_| "not an absolute URL")?;
-        match url.scheme() {
-            "https" => {}
-            "http" if self.fetch.allow_http => {}
-            "http" => {
-                return Err(
-                    "keys over plain http can be replaced on the way: use https, or set allow_http_jwks",
-                );
-            }
-            _ => return Err("only https can be fetched"),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("credentials in the URL are not supported");
-        }
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            Some(Host::Domain(_)) => None,
-            None => return Err("the URL names no host"),
-        };
-        if literal.is_some_and(|literal| !self.fetch.allow_private && !address::is_public(literal))
-        {
-            return Err("the address is private: set allow_private_jwks if the provider is inside");
-        }
-        Ok(())
-    }
-
     fn check_upstream_headers(&self) -> Result<(), InvalidSetting> {
         for (at, header) in self.upstream_headers.iter().enumerate() {
             let field = || format!("upstream_headers[{at}].header");
@@ -287,52 +227,6 @@ impl Settings {
             }
         }
         Ok(())
-    }
-
-    /// How the keys at `endpoint` are fetched and kept: what two issuers must share to share their keys.
-    pub fn remote(&self, endpoint: &str) -> RemoteSettings {
-        RemoteSettings {
-            endpoint: endpoint.to_owned(),
-            fetch: self.fetch,
-        }
-    }
-}
-
-impl Issuer {
-    /// The issuer's keys, if the configuration itself holds them; `field` is the issuer's own path.
-    ///
-    /// # Errors
-    ///
-    /// When a key cannot be used, or no key fits one of the issuer's algorithms.
-    pub fn static_keys(&self, field: &str) -> Result<Option<KeySet>, InvalidSetting> {
-        let (name, keys) = match &self.keys {
-            KeySource::JwksEndpoint(_) => return Ok(None),
-            KeySource::PublicKeys(texts) => {
-                let name = format!("{field}.public_keys");
-                let keys = KeySet::from_pem(texts).map_err(|(at, problem)| {
-                    InvalidSetting::new(format!("{name}[{at}]"), problem.to_string())
-                })?;
-                (name, keys)
-            }
-            KeySource::Jwks(text) => {
-                let name = format!("{field}.jwks");
-                let keys = KeySet::from_jwks(text.as_bytes())
-                    .map_err(|problem| InvalidSetting::new(name.clone(), problem.to_string()))?;
-                (name, keys)
-            }
-        };
-        if self
-            .algorithms
-            .iter()
-            .any(|algorithm| keys.serves(*algorithm))
-        {
-            Ok(Some(keys))
-        } else {
-            Err(InvalidSetting::new(
-                name,
-                "no key fits one of the issuer's algorithms",
-            ))
-        }
     }
 }
 
@@ -367,12 +261,10 @@ fn is_header_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::clock::ManualClock;
     use crate::jwt::process::Process;
-    use crate::jwt::testing::{TestKey, issuer, jwks, path, settings};
+    use crate::jwt::testing::{TestKey, jwks, path, settings};
 
     fn problem_field(change: impl FnOnce(&mut Settings)) -> String {
         let mut settings = settings(jwks(&[TestKey::p256().jwk("k1")]));
@@ -434,56 +326,5 @@ mod tests {
             problem_field(|s| s.fetch.timeout = Duration::ZERO),
             "jwks_timeout"
         );
-    }
-
-    #[test]
-    fn keys_that_cannot_work_are_reported_by_their_field() {
-        let field = |keys: KeySource| problem_field(|settings| settings.issuers[0].keys = keys);
-        let pem = TestKey::rsa().pem();
-        assert_eq!(
-            field(KeySource::PublicKeys(vec![pem.clone(), "nonsense".into()])),
-            "issuers[0].public_keys[1]"
-        );
-        assert_eq!(field(KeySource::Jwks("nonsense".into())), "issuers[0].jwks");
-        assert_eq!(
-            field(KeySource::Jwks(json!({"keys": []}).to_string())),
-            "issuers[0].jwks"
-        );
-        let other_algorithm = problem_field(|settings| {
-            settings.issuers[0].keys = KeySource::PublicKeys(vec![pem]);
-            settings.issuers[0].algorithms = vec![Algorithm::Es256];
-        });
-        assert_eq!(other_algorithm, "issuers[0].public_keys");
-    }
-
-    #[test]
-    fn endpoints_that_must_not_be_fetched_are_reported() {
-        let problem = |endpoint: &str, allow_http: bool, allow_private: bool| {
-            let mut settings = settings(KeySource::JwksEndpoint(endpoint.into()));
-            settings.issuers = vec![issuer(KeySource::JwksEndpoint(endpoint.into()))];
-            settings.fetch.allow_http = allow_http;
-            settings.fetch.allow_private = allow_private;
-            settings.check().err().map(|problem| problem.field)
-        };
-        let field = Some("issuers[0].jwks_endpoint".to_owned());
-        assert_eq!(problem("https://idp.example/jwks", false, false), None);
-        assert_eq!(problem("http://127.0.0.1:8080/jwks", true, true), None);
-        for endpoint in [
-            "http://idp.example/jwks",
-            "ftp://idp.example/jwks",
-            "file:///etc/passwd",
-            "unix:/run/docker.sock",
-            "/jwks",
-            "",
-            "https://user:secret@idp.example/jwks",
-            "https://127.0.0.1/jwks",
-            "https://169.254.169.254/latest/meta-data",
-            "https://2130706433/jwks",
-            "https://0x7f.1/jwks",
-            "https://[::1]/jwks",
-            "https://[::ffff:10.0.0.1]/jwks",
-        ] {
-            assert_eq!(problem(endpoint, false, false), field, "{endpoint}");
-        }
     }
 }

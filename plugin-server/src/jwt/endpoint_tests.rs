@@ -1,137 +1,16 @@
 //! JWKS endpoints that are slow, huge, redirecting, lying or away, over real HTTP on loopback.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::http::{Response, StatusCode, header};
-use axum::routing::get;
-use futures_util::{StreamExt as _, stream};
-use parking_lot::Mutex;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use axum::http::StatusCode;
+use serde_json::json;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
-use super::config::{KeySource, Settings};
+use super::config::KeySource;
 use super::refusal::{InvalidToken, Refusal};
+use super::testing::endpoint::{Behaviour, Endpoint};
 use super::testing::*;
-
-/// What the endpoint does with the next request.
-#[derive(Clone)]
-enum Behaviour {
-    Keys(Vec<Value>),
-    Text(&'static str),
-    Status(StatusCode),
-    RedirectTo(String),
-    /// Announces and sends this many bytes.
-    Huge(usize),
-    /// The same without announcing them.
-    HugeStream(usize),
-    /// A byte, then nothing for ever.
-    Drip,
-    /// Answers with these keys when told to.
-    Held(Arc<Notify>, Vec<Value>),
-}
-
-struct Endpoint {
-    url: String,
-    behaviour: Arc<Mutex<Behaviour>>,
-    requests: Arc<AtomicUsize>,
-    server: JoinHandle<()>,
-}
-
-impl Endpoint {
-    async fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
-        let behaviour = Arc::new(Mutex::new(behaviour));
-        let requests = Arc::new(AtomicUsize::new(0));
-        let (shared, counter) = (behaviour.clone(), requests.clone());
-        let answer = move || {
-            counter.fetch_add(1, Ordering::SeqCst);
-            let behaviour = shared.lock().clone();
-            answer(behaviour)
-        };
-        let app = Router::new().route("/jwks.json", get(answer));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self {
-            url,
-            behaviour,
-            requests,
-            server,
-        }
-    }
-
-    fn becomes(&self, behaviour: Behaviour) {
-        *self.behaviour.lock() = behaviour;
-    }
-
-    fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-
-    fn settings(&self) -> Settings {
-        settings(KeySource::JwksEndpoint(self.url.clone()))
-    }
-
-    /// Waits until the endpoint has seen this many requests and the fetches have ended.
-    async fn settled(&self, bench: &Bench, fetches: u64) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let (successes, failures) = bench.process.outcomes().fetches();
-            if successes + failures >= fetches {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{fetches} fetches were expected, {successes} + {failures} ended"
-            );
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn answer(behaviour: Behaviour) -> Response<Body> {
-    let respond = |body: Body| Response::new(body);
-    match behaviour {
-        Behaviour::Keys(keys) => respond(json!({ "keys": keys }).to_string().into()),
-        Behaviour::Text(text) => respond(text.into()),
-        Behaviour::Status(status) => Response::builder()
-            .status(status)
-            .body(Body::empty())
-            .unwrap(),
-        Behaviour::RedirectTo(url) => Response::builder()
-            .status(StatusCode::FOUND)
-            .header(header::LOCATION, url)
-            .body(Body::empty())
-            .unwrap(),
-        Behaviour::Huge(bytes) => respond(vec![b' '; bytes].into()),
-        Behaviour::HugeStream(bytes) => {
-            let chunk = Bytes::from(vec![b' '; 64 * 1024]);
-            let chunks = bytes / chunk.len();
-            respond(Body::from_stream(
-                stream::iter(std::iter::repeat_n(chunk, chunks)).map(Ok::<_, std::io::Error>),
-            ))
-        }
-        Behaviour::Drip => {
-            let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
-            respond(Body::from_stream(first.chain(stream::pending())))
-        }
-        Behaviour::Held(release, keys) => {
-            release.notified().await;
-            respond(json!({ "keys": keys }).to_string().into())
-        }
-    }
-}
 
 fn key() -> &'static TestKey {
     TestKey::p256()
@@ -379,7 +258,7 @@ async fn answers_that_are_no_usable_keys_are_failures_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_drip_costs_the_timeout_and_no_more() {
+async fn a_slow_drip_costs_the_timeout_and_no_more() {
     let endpoint = Endpoint::start(Behaviour::Drip).await;
     let mut settings = endpoint.settings();
     settings.fetch.timeout = Duration::from_millis(100);

@@ -4,7 +4,7 @@
 //!
 //! In the order a request meets them: [`token`] finds a token and takes it apart, [`keys`] hold what may have signed it,
 //! [`claims`] judges what it says, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
-//! consumers, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, [`process`]
+//! consumers, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
 //! # Invariants
@@ -25,6 +25,7 @@ pub mod claims;
 pub mod config;
 mod consumer;
 pub mod identity;
+mod issuer;
 pub mod keys;
 pub mod outcomes;
 pub mod process;
@@ -34,7 +35,11 @@ pub mod token;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod discovery_tests;
+#[cfg(test)]
 mod endpoint_tests;
+#[cfg(test)]
+mod key_attacks;
 #[cfg(test)]
 mod testing;
 
@@ -43,14 +48,14 @@ use std::sync::Arc;
 pub use self::cache::Verified;
 use self::cache::{TokenCache, TokenHash};
 use self::claims::{Times, check_audience, check_required, has_scopes};
-use self::config::{InvalidSetting, Issuer, KeySource, Settings};
+use self::config::{InvalidSetting, Issuer, Settings};
 pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
 use self::identity::Identity;
-use self::keys::{KeySet, Keys, Unavailable, Verdict};
+use self::keys::{Keys, RemoteSettings, Unavailable, Verdict};
 use self::outcomes::Outcomes;
 use self::process::Process;
 use self::refusal::{Forbidden, InvalidToken, Refusal};
-use self::token::Token;
+use self::token::{Jws, Token};
 use crate::clock::Clock;
 
 /// One configuration at work. Cheap to share; lives as long as an instance uses it.
@@ -96,11 +101,15 @@ impl Authenticator {
         process: &Process,
     ) -> Result<Keys, InvalidSetting> {
         let field = format!("issuers[{at}]");
-        match (&issuer.keys, issuer.static_keys(&field)?) {
-            (KeySource::JwksEndpoint(endpoint), _) => {
-                Ok(Keys::Remote(process.remote(settings.remote(endpoint))))
+        match (issuer.remote_keys(), issuer.static_keys(&field)?) {
+            (Some(origin), _) => {
+                let remote = RemoteSettings {
+                    origin,
+                    fetch: settings.fetch,
+                };
+                Ok(Keys::Remote(process.remote(remote)))
             }
-            (_, Some(keys)) => {
+            (None, Some(keys)) => {
                 for key in keys.rejected() {
                     tracing::warn!(
                         field,
@@ -111,7 +120,7 @@ impl Authenticator {
                 }
                 Ok(Keys::Static(Arc::new(keys)))
             }
-            (_, None) => Err(InvalidSetting::new(field, "no source of keys")),
+            (None, None) => Err(InvalidSetting::new(field, "no source of keys")),
         }
     }
 
@@ -184,7 +193,7 @@ impl Authenticator {
         let settings = &self.settings;
         let token = Token::parse(text, settings.max_token_bytes)?;
         // A token without `typ` is a plain JWT (RFC 7519 §5.1).
-        let typ = token.typ.as_deref().unwrap_or("jwt");
+        let typ = token.jws.typ.as_deref().unwrap_or("jwt");
         if !settings.allowed_typ.iter().any(|allowed| allowed == typ) {
             return Err(InvalidToken::Type.into());
         }
@@ -195,10 +204,10 @@ impl Authenticator {
             .position(|issuer| issuer.name == named)
             .ok_or(InvalidToken::Issuer)?;
         let issuer = &settings.issuers[at];
-        if !issuer.algorithms.contains(&token.algorithm) {
+        if !issuer.algorithms.contains(&token.jws.algorithm) {
             return Err(InvalidToken::Algorithm.into());
         }
-        let generation = verify_signature(&self.keys[at], &token).await?;
+        let generation = verify_signature(&self.keys[at], &token.jws).await?;
 
         check_required(&token.claims, &settings.required_claims)?;
         if let Some(accepted) = &issuer.audience_required {
@@ -241,21 +250,12 @@ impl Authenticator {
 ///
 /// A second look follows a fetch when no key fits. A token without `kid` cannot say that its key is new, so a wrong
 /// signature is looked at again as well.
-async fn verify_signature(keys: &Keys, token: &Token<'_>) -> Result<u64, Refusal> {
-    let verdict = |set: &KeySet| {
-        set.verify(
-            token.kid.as_deref(),
-            token.algorithm,
-            token.signing_input,
-            token.signature,
-        )
-    };
+async fn verify_signature(keys: &Keys, jws: &Jws<'_>) -> Result<u64, Refusal> {
     let mut set = keys.current().await?;
-    let mut found = verdict(&set);
-    let may_be_new =
-        found == Verdict::NoSuchKey || (found == Verdict::Forged && token.kid.is_none());
+    let mut found = set.verify(jws);
+    let may_be_new = found == Verdict::NoSuchKey || (found == Verdict::Forged && jws.kid.is_none());
     if may_be_new && let Some(newer) = keys.newer_than(&set).await {
-        found = verdict(&newer);
+        found = newer.verify(jws);
         set = newer;
     }
     match found {

@@ -1,9 +1,12 @@
 //! Keys, tokens and settings for the tests of this policy.
 
+pub(super) mod endpoint;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -32,6 +35,8 @@ pub(super) enum TestKey {
     Rsa(signature::RsaKeyPair),
     Ec(EcdsaKeyPair, Algorithm),
     Ed(Ed25519KeyPair),
+    /// A secret that both sides know.
+    Shared(Vec<u8>),
 }
 
 impl TestKey {
@@ -92,6 +97,7 @@ impl TestKey {
             Self::Ed(pair) => {
                 json!({"kty": "OKP", "kid": kid, "crv": "Ed25519", "x": text(pair.public_key().as_ref())})
             }
+            Self::Shared(secret) => json!({"kty": "oct", "kid": kid, "k": text(secret)}),
         }
     }
 
@@ -101,6 +107,7 @@ impl TestKey {
             Self::Rsa(pair) => pair.public_key().as_der().unwrap(),
             Self::Ec(pair, _) => pair.public_key().as_der().unwrap(),
             Self::Ed(pair) => pair.public_key().as_der().unwrap(),
+            Self::Shared(_) => panic!("a secret has no public key"),
         };
         format!(
             "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
@@ -130,6 +137,16 @@ impl TestKey {
                 .as_ref()
                 .to_vec(),
             Self::Ed(pair) => pair.sign(message).as_ref().to_vec(),
+            Self::Shared(secret) => {
+                let hash = match algorithm {
+                    Algorithm::Hs384 => hmac::HMAC_SHA384,
+                    Algorithm::Hs512 => hmac::HMAC_SHA512,
+                    _ => hmac::HMAC_SHA256,
+                };
+                hmac::sign(&hmac::Key::new(hash, secret), message)
+                    .as_ref()
+                    .to_vec()
+            }
         }
     }
 
@@ -178,8 +195,14 @@ pub(super) fn path(names: &[&str]) -> ClaimPath {
 pub(super) fn issuer(keys: KeySource) -> Issuer {
     Issuer {
         name: ISSUER.to_owned(),
+        algorithms: match keys {
+            KeySource::Secrets(_) => Algorithm::HMAC.to_vec(),
+            _ => Algorithm::ALL
+                .into_iter()
+                .filter(|algorithm| !algorithm.is_symmetric())
+                .collect(),
+        },
         keys,
-        algorithms: Algorithm::ALL.to_vec(),
         audience_claim: path(&["aud"]),
         audience_required: Some(vec![AUDIENCE.to_owned()]),
     }

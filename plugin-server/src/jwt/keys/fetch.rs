@@ -1,4 +1,4 @@
-//! One GET of a JWK set, bounded in every direction.
+//! One GET of a JWK set or of the metadata that name it, bounded in size; the caller bounds its time.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -9,8 +9,9 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH};
 use reqwest::{Client, redirect};
 
 use super::address;
+use super::discovery::NotMetadata;
 use super::jwk::NotAKeySet;
-use super::remote::RemoteSettings;
+use crate::jwt::config::FetchSettings;
 
 /// Why no keys came of a fetch.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +19,12 @@ pub enum FetchError {
     /// The HTTP client could not be made: usually the machine has no root certificates.
     #[error("no HTTP client: {}", chain(.0))]
     Client(reqwest::Error),
-    /// No answer, or not in time.
+    /// No answer.
     #[error("{}", chain(.0))]
     Transport(reqwest::Error),
+    /// Not everything within `jwks_timeout`.
+    #[error("no whole answer within jwks_timeout")]
+    TimedOut,
     /// Another status than 200. Redirects are not followed: another host's keys are not the issuer's.
     #[error("the endpoint answered {0}")]
     Status(u16),
@@ -30,6 +34,9 @@ pub enum FetchError {
     /// The answer holds no usable key.
     #[error(transparent)]
     Content(#[from] NotAKeySet),
+    /// The issuer's metadata do not lead to its keys.
+    #[error(transparent)]
+    Metadata(#[from] NotMetadata),
 }
 
 /// An error and its causes, without the URL (which may hold what an operator would not want in a log).
@@ -48,9 +55,27 @@ fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-/// Fetches one endpoint. The client is made at the first fetch, not when a configuration is loaded.
+/// What is fetched, as media types.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Document {
+    /// A JWK set (RFC 7517 §8.5).
+    KeySet,
+    /// An issuer's metadata.
+    Metadata,
+}
+
+impl Document {
+    const fn accept(self) -> &'static str {
+        match self {
+            Self::KeySet => "application/jwk-set+json, application/json",
+            Self::Metadata => "application/json",
+        }
+    }
+}
+
+/// Fetches what one issuer publishes. The client is made at the first fetch, not when a configuration is loaded.
 #[derive(Debug, Default)]
-pub struct Fetcher {
+pub(super) struct Fetcher {
     client: OnceLock<Client>,
 }
 
@@ -59,12 +84,15 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// See [`FetchError`]. Takes at most `timeout`, holds at most `max_bytes` and a network packet.
-    pub async fn fetch(&self, settings: &RemoteSettings) -> Result<Vec<u8>, FetchError> {
+    /// See [`FetchError`]. Holds at most `max_bytes` and a network packet.
+    pub(super) async fn fetch(
+        &self,
+        document: Document,
+        url: &str,
+        settings: &FetchSettings,
+    ) -> Result<Vec<u8>, FetchError> {
         let client = self.client(settings)?;
-        let request = client
-            .get(&settings.endpoint)
-            .header(ACCEPT, "application/jwk-set+json, application/json");
+        let request = client.get(url).header(ACCEPT, document.accept());
         let mut response = request.send().await.map_err(FetchError::Transport)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
@@ -73,12 +101,12 @@ impl Fetcher {
             .headers()
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > settings.fetch.max_bytes) {
+        if announced.is_some_and(|length: usize| length > settings.max_bytes) {
             return Err(FetchError::TooLarge);
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(FetchError::Transport)? {
-            if body.len() + chunk.len() > settings.fetch.max_bytes {
+            if body.len() + chunk.len() > settings.max_bytes {
                 return Err(FetchError::TooLarge);
             }
             body.extend_from_slice(&chunk);
@@ -86,14 +114,13 @@ impl Fetcher {
         Ok(body)
     }
 
-    fn client(&self, settings: &RemoteSettings) -> Result<&Client, FetchError> {
+    fn client(&self, settings: &FetchSettings) -> Result<&Client, FetchError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         let client = Client::builder()
             .user_agent(concat!("llm-plugin-server/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.fetch.timeout)
-            .https_only(!settings.fetch.allow_http)
+            .https_only(!settings.allow_http)
             .redirect(redirect::Policy::none())
             .referer(false)
             // Through a proxy, the address that is judged would not be the one that is spoken to.
@@ -101,7 +128,7 @@ impl Fetcher {
             // One fetch in many minutes: a kept connection would only be found closed.
             .pool_max_idle_per_host(0)
             .dns_resolver(JudgedAddresses {
-                allow_private: settings.fetch.allow_private,
+                allow_private: settings.allow_private,
             })
             .build()
             .map_err(FetchError::Client)?;

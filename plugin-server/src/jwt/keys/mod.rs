@@ -1,30 +1,35 @@
-//! Keys that verify tokens: judged one by one, kept as sets, fetched when they live elsewhere.
+//! Keys that verify tokens: judged one by one, kept as sets, found and fetched when they live elsewhere.
 
 pub mod address;
+mod discovery;
+pub(crate) mod endpoint;
 mod fetch;
 mod jwk;
 mod pem;
 mod remote;
+mod rsa;
+mod secret;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::DecodingKey;
 
-pub use self::fetch::{FetchError, Fetcher};
+pub use self::discovery::NotMetadata;
+pub use self::endpoint::UnfetchableUrl;
+pub use self::fetch::FetchError;
 pub use self::jwk::{NotAKeySet, RejectedKey};
 pub use self::pem::UnusablePem;
-pub use self::remote::{RemoteKeys, RemoteSettings, Unavailable};
+pub use self::remote::{Origin, RemoteKeys, RemoteSettings, Unavailable};
+pub use self::rsa::UntrustedRsa;
+pub use self::secret::{Secret, UnusableSecret};
 use super::algorithm::Algorithm;
+use super::token::Jws;
 
-/// The smallest RSA modulus that is trusted, in bits (RFC 7518 §3.3).
-const MIN_RSA_BITS: usize = 2048;
-/// The largest RSA modulus: above it a verification costs too much. The backend's own bound.
-const MAX_RSA_BITS: usize = 8192;
 /// How many keys are tried for one token. Only keys without `kid`, or that share one, are tried one after another.
 const MAX_ATTEMPTS: usize = 8;
 
-/// One public key and what it may verify.
+/// One key and what it may verify.
 pub struct VerificationKey {
     kid: Option<String>,
     algorithms: Vec<Algorithm>,
@@ -40,12 +45,12 @@ impl VerificationKey {
         named && self.algorithms.contains(&algorithm)
     }
 
-    fn verifies(&self, algorithm: Algorithm, signing_input: &str, signature: &str) -> bool {
+    fn verifies(&self, jws: &Jws<'_>) -> bool {
         jsonwebtoken::crypto::verify(
-            signature,
-            signing_input.as_bytes(),
+            jws.signature,
+            jws.signing_input.as_bytes(),
             &self.key,
-            algorithm.backend(),
+            jws.algorithm.backend(),
         )
         .unwrap_or(false)
     }
@@ -103,6 +108,12 @@ impl KeySet {
         Ok(Self::new(keys.collect::<Result<_, _>>()?, Vec::new()))
     }
 
+    /// Shared secrets, each for those of `algorithms` that it is long enough for. They have no `kid`.
+    pub fn from_secrets(secrets: &[Secret], algorithms: &[Algorithm]) -> Self {
+        let keys = secrets.iter().map(|secret| secret.key(algorithms));
+        Self::new(keys.collect(), Vec::new())
+    }
+
     /// The usable keys of a JWK set (RFC 7517 §5). A key that cannot be used never harms its neighbours.
     ///
     /// # Errors
@@ -140,22 +151,16 @@ impl KeySet {
             .any(|key| key.algorithms.contains(&algorithm))
     }
 
-    /// Tries the keys that fit. `signature` is base64url as in the token.
-    pub fn verify(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-        signing_input: &str,
-        signature: &str,
-    ) -> Verdict {
+    /// Tries the keys that fit.
+    pub fn verify(&self, jws: &Jws<'_>) -> Verdict {
         let mut verdict = Verdict::NoSuchKey;
         for key in self
             .keys
             .iter()
-            .filter(|key| key.fits(kid, algorithm))
+            .filter(|key| key.fits(jws.kid.as_deref(), jws.algorithm))
             .take(MAX_ATTEMPTS)
         {
-            if key.verifies(algorithm, signing_input, signature) {
+            if key.verifies(jws) {
                 return Verdict::Valid;
             }
             verdict = Verdict::Forged;

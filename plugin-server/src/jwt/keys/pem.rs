@@ -2,10 +2,12 @@
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RsaPublicKeyComponents,
 };
 use jsonwebtoken::DecodingKey;
 
-use super::{MAX_RSA_BITS, MIN_RSA_BITS, VerificationKey};
+use super::VerificationKey;
+use super::rsa::{self, UntrustedRsa};
 use crate::jwt::algorithm::Algorithm;
 
 /// Why a PEM text is not a key that we would trust.
@@ -20,9 +22,9 @@ pub enum UnusablePem {
     /// Neither RSA, nor EC, nor Ed25519, or broken.
     #[error("not a PEM public key for RSA, P-256, P-384 or Ed25519")]
     NotAPublicKey,
-    /// An RSA key whose size is not trusted.
-    #[error("an RSA key must have 2048 to 8192 bits")]
-    RsaSize,
+    /// An RSA key whose numbers are not trusted.
+    #[error(transparent)]
+    Rsa(#[from] UntrustedRsa),
 }
 
 /// Reads one public key.
@@ -44,9 +46,7 @@ pub(super) fn read(text: &str) -> Result<VerificationKey, UnusablePem> {
         let key = DecodingKey::from_rsa_pem(text).map_err(|_| UnusablePem::NotAPublicKey)?;
         let public = aws_lc_rs::rsa::PublicKey::from_der(material(&key)?)
             .map_err(|_| UnusablePem::NotAPublicKey)?;
-        if !(MIN_RSA_BITS / 8..=MAX_RSA_BITS / 8).contains(&public.modulus_len()) {
-            return Err(UnusablePem::RsaSize);
-        }
+        rsa::judge(&RsaPublicKeyComponents::<Vec<u8>>::from(&public))?;
         (Algorithm::RSA.to_vec(), key)
     };
     Ok(VerificationKey {
@@ -120,7 +120,7 @@ Z6+/iNJFCUhAyJx1rs9o1gK/+cOxKLLa133O29yYvvqFMsRQUlUOr7nLb+Aeoabz
     #[test]
     fn what_is_no_trusted_public_key_is_refused_with_advice() {
         let unusable = |text: &str| read(text).unwrap_err();
-        assert_eq!(unusable(RSA_1024), UnusablePem::RsaSize);
+        assert_eq!(unusable(RSA_1024), UnusablePem::Rsa(UntrustedRsa::Size));
         assert_eq!(
             unusable("-----BEGIN RSA PRIVATE KEY-----\nAA==\n-----END RSA PRIVATE KEY-----"),
             UnusablePem::Private

@@ -1,4 +1,4 @@
-//! The keys at one endpoint, kept fresh by the requests that need them.
+//! An issuer's published keys, kept fresh by the requests that need them.
 //!
 //! # Model
 //!
@@ -10,6 +10,8 @@
 //! | above, or never loaded | waits for a fetch; without keys after it, [`Unavailable`] |
 //!
 //! An unknown key waits for one fetch, unless the last one began less than `cooldown` ago.
+//! A fetch by discovery asks the metadata first, then the JWK set that they name. For an unknown key it goes straight to
+//! the set that they named last, and asks them only if nothing usable is there.
 //! After a failure the next fetch may begin after 1 s, then 2, 4, …, never later than `cooldown`.
 //!
 //! # Invariants
@@ -30,7 +32,8 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::KeySet;
-use super::fetch::{FetchError, Fetcher};
+use super::discovery;
+use super::fetch::{Document, FetchError, Fetcher};
 use crate::clock::Clock;
 use crate::jwt::config::FetchSettings;
 use crate::jwt::outcomes::Outcomes;
@@ -38,11 +41,34 @@ use crate::jwt::outcomes::Outcomes;
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where keys are published.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// At the URL of a JWK set.
+    Jwks(String),
+    /// Where an issuer's metadata say.
+    Discovery {
+        /// The URL of the metadata.
+        document: String,
+        /// The `issuer` that they must name.
+        issuer: String,
+    },
+}
+
+impl Origin {
+    /// The URL that the configuration names.
+    fn url(&self) -> &str {
+        match self {
+            Self::Jwks(url) | Self::Discovery { document: url, .. } => url,
+        }
+    }
+}
+
 /// What two issuers must have in common to share their keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RemoteSettings {
-    /// The URL of the JWK set.
-    pub endpoint: String,
+    /// Where the keys are.
+    pub origin: Origin,
     /// How it is fetched and kept.
     pub fetch: FetchSettings,
 }
@@ -71,13 +97,15 @@ struct State {
     failures: u32,
 }
 
-/// The keys at one endpoint. Shared by every configuration that names it with the same [`RemoteSettings`].
+/// The keys of one origin. Shared by every configuration that names it with the same [`RemoteSettings`].
 pub struct RemoteKeys {
     settings: RemoteSettings,
     clock: Arc<dyn Clock>,
     outcomes: Arc<Outcomes>,
     fetcher: Fetcher,
     loaded: ArcSwapOption<Loaded>,
+    /// The URL of the set that the metadata named when they last led to keys.
+    discovered: Mutex<Option<String>>,
     state: Mutex<State>,
 }
 
@@ -111,6 +139,7 @@ impl RemoteKeys {
             outcomes,
             fetcher: Fetcher::default(),
             loaded: ArcSwapOption::empty(),
+            discovered: Mutex::default(),
             state: Mutex::default(),
         })
     }
@@ -205,7 +234,7 @@ impl RemoteKeys {
         // Its own task: it goes on when the request that needed it is gone. It cannot end before `flight` is set below,
         // because it takes the same lock.
         let task = tokio::spawn(async move {
-            let success = AssertUnwindSafe(this.fetch_once())
+            let success = AssertUnwindSafe(this.fetch_once(cause))
                 .catch_unwind()
                 .await
                 .unwrap_or(false);
@@ -243,14 +272,11 @@ impl RemoteKeys {
         self.pause(&state, Cause::Age).saturating_sub(since)
     }
 
-    async fn fetch_once(&self) -> bool {
-        let endpoint = &self.settings.endpoint;
-        match self
-            .fetcher
-            .fetch(&self.settings)
-            .await
-            .and_then(|body| self.install(&body))
-        {
+    /// Whether keys came of it. Takes at most `timeout`.
+    async fn fetch_once(&self, cause: Cause) -> bool {
+        let endpoint = self.settings.origin.url();
+        let in_time = tokio::time::timeout(self.settings.fetch.timeout, self.fetch_keys(cause));
+        match in_time.await.unwrap_or(Err(FetchError::TimedOut)) {
             Ok(keys) => {
                 for key in keys.rejected() {
                     tracing::warn!(
@@ -274,6 +300,37 @@ impl RemoteKeys {
                 false
             }
         }
+    }
+
+    async fn fetch_keys(&self, cause: Cause) -> Result<Arc<KeySet>, FetchError> {
+        let (document, issuer) = match &self.settings.origin {
+            Origin::Jwks(url) => return self.fetch_set(url).await,
+            Origin::Discovery { document, issuer } => (document, issuer),
+        };
+        let discovered = self.discovered.lock().clone();
+        if let (Cause::UnknownKey, Some(url)) = (cause, discovered) {
+            match self.fetch_set(&url).await {
+                Ok(keys) => return Ok(keys),
+                Err(error) => {
+                    tracing::info!(endpoint = url, %error, "no keys there: asking the metadata again");
+                }
+            }
+        }
+        let fetch = &self.settings.fetch;
+        let metadata = self
+            .fetcher
+            .fetch(Document::Metadata, document, fetch)
+            .await?;
+        let url = discovery::keys_url(&metadata, document, issuer, fetch)?;
+        let keys = self.fetch_set(&url).await?;
+        *self.discovered.lock() = Some(url);
+        Ok(keys)
+    }
+
+    async fn fetch_set(&self, url: &str) -> Result<Arc<KeySet>, FetchError> {
+        let fetch = &self.settings.fetch;
+        let body = self.fetcher.fetch(Document::KeySet, url, fetch).await?;
+        self.install(&body)
     }
 
     fn install(&self, body: &[u8]) -> Result<Arc<KeySet>, FetchError> {

@@ -12,6 +12,7 @@ use crate::jwt::algorithm::Algorithm;
 use crate::jwt::claims::{ClaimPath, ClaimRequirement, ScopeSet, TimeBounds};
 use crate::jwt::config::{ErrorFormat, FetchSettings, InvalidSetting, Issuer, KeySource, Settings};
 use crate::jwt::identity::UpstreamHeader;
+use crate::jwt::keys::Secret;
 use crate::jwt::token::{Locations, normalized_type};
 
 /// The realm of challenges when none is configured: a challenge without any parameter is not well-formed (RFC 6750 §3).
@@ -104,7 +105,7 @@ pub struct Config {
     /// The most milliseconds that fetching keys may take. A request waits for it only when no loaded key fits its token.
     #[kong(default = 5000, between = [100, 9000])]
     jwks_timeout: u32,
-    /// The largest key set that is read, in bytes.
+    /// The largest key set, or metadata that lead to it, in bytes.
     #[kong(default = 262_144, between = [1024, 4_194_304])]
     jwks_max_size: u32,
     /// Whether keys may be fetched by plain http, where anyone on the way can replace them.
@@ -126,11 +127,15 @@ pub struct Config {
 
 /// One entry of `issuers`.
 #[derive(Debug, Deserialize, PluginConfig)]
-#[kong(entity_check(only_one_of = ["jwks_endpoint", "jwks", "public_keys"]))]
+#[kong(entity_check(only_one_of = ["discovery_endpoint", "jwks_endpoint", "jwks", "public_keys", "secrets"]))]
 struct IssuerConfig {
     /// The value of iss, compared character for character.
     #[kong(len_min = 1)]
     issuer: String,
+    /// The address of the issuer's metadata (OpenID Connect Discovery, RFC 8414), which must name this issuer and say where its
+    /// keys are.
+    #[kong(len_min = 1)]
+    discovery_endpoint: Option<String>,
     /// The address of the issuer's JWK set.
     #[kong(len_min = 1)]
     jwks_endpoint: Option<String>,
@@ -140,11 +145,17 @@ struct IssuerConfig {
     /// The issuer's public keys as PEM. They have no kid: a token is tried on each that fits its algorithm.
     #[kong(len_min = 1, elements(referenceable))]
     public_keys: Option<Vec<String>>,
-    /// The algorithms that the issuer's tokens may use.
+    /// Secrets that the issuer shares with the gateway, at least as long as the hash of each of algorithms: 32, 48, 64 bytes. Each is tried.
+    #[kong(len_min = 1, elements(referenceable, encrypted))]
+    secrets: Option<Vec<String>>,
+    /// Whether secrets are base64 or base64url of the bytes. If not, the characters themselves are the secret.
+    #[kong(default = false)]
+    secret_is_base64: bool,
+    /// The algorithms that the issuer's tokens may use. HS256, HS384 and HS512 only with secrets, the others only without.
     #[kong(
         default = ["RS256", "ES256", "EdDSA"],
         len_min = 1,
-        elements(one_of = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"])
+        elements(one_of = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"])
     )]
     algorithms: Vec<String>,
     /// The path of the claim that holds the audience.
@@ -295,19 +306,47 @@ impl Config {
 }
 
 impl IssuerConfig {
-    fn into_issuer(self, at: usize) -> Result<Issuer, InvalidSetting> {
-        let field = format!("issuers[{at}]");
-        let keys = match (self.jwks_endpoint, self.jwks, self.public_keys) {
-            (Some(endpoint), None, None) => KeySource::JwksEndpoint(endpoint),
-            (None, Some(jwks), None) => KeySource::Jwks(jwks),
-            (None, None, Some(texts)) => KeySource::PublicKeys(texts),
-            _ => {
-                return Err(InvalidSetting::new(
-                    field,
-                    "exactly one of jwks_endpoint, jwks and public_keys is needed",
-                ));
-            }
+    /// The one source of keys.
+    fn keys(&mut self, field: &str) -> Result<KeySource, InvalidSetting> {
+        let secret_is_base64 = self.secret_is_base64;
+        let secrets = |texts| {
+            let read = |field: &str, text: String| {
+                if secret_is_base64 {
+                    Secret::from_base64(&text)
+                        .map_err(|problem| InvalidSetting::new(field, problem.to_string()))
+                } else {
+                    Ok(Secret::from_text(&text))
+                }
+            };
+            each(&format!("{field}.secrets"), texts, read).map(KeySource::Secrets)
         };
+        let mut sources = [
+            self.discovery_endpoint
+                .take()
+                .map(KeySource::DiscoveryEndpoint)
+                .map(Ok),
+            self.jwks_endpoint
+                .take()
+                .map(KeySource::JwksEndpoint)
+                .map(Ok),
+            self.jwks.take().map(KeySource::Jwks).map(Ok),
+            self.public_keys.take().map(KeySource::PublicKeys).map(Ok),
+            self.secrets.take().map(secrets),
+        ]
+        .into_iter()
+        .flatten();
+        match (sources.next(), sources.next()) {
+            (Some(source), None) => source,
+            _ => Err(InvalidSetting::new(
+                field,
+                "exactly one of discovery_endpoint, jwks_endpoint, jwks, public_keys and secrets is needed",
+            )),
+        }
+    }
+
+    fn into_issuer(mut self, at: usize) -> Result<Issuer, InvalidSetting> {
+        let field = format!("issuers[{at}]");
+        let keys = self.keys(&field)?;
         let algorithms = each(
             &format!("{field}.algorithms"),
             self.algorithms,
@@ -315,9 +354,7 @@ impl IssuerConfig {
                 Algorithm::from_name(&name).ok_or_else(|| {
                     InvalidSetting::new(
                         field,
-                        format!(
-                            "{name:?} is not supported: public keys verify RS*, PS*, ES* and EdDSA"
-                        ),
+                        format!("{name:?} is not supported: RS*, PS*, ES*, EdDSA and HS* are"),
                     )
                 })
             },
@@ -378,4 +415,66 @@ fn seconds(count: u32) -> Duration {
 
 fn to_usize(count: u32) -> usize {
     usize::try_from(count).expect("this runs on machines of 32 bits or more")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn keys(sources: &Value) -> Result<KeySource, String> {
+        let mut issuer = json!({
+            "issuer": "https://idp.example",
+            "secret_is_base64": false,
+            "algorithms": ["HS256"],
+            "audience_claim": ["aud"],
+            "audience_required": ["llm"],
+            "insecure_skip_audience": false,
+        });
+        for (name, value) in sources.as_object().unwrap() {
+            issuer[name] = value.clone();
+        }
+        serde_json::from_value::<IssuerConfig>(issuer)
+            .unwrap()
+            .into_issuer(2)
+            .map(|issuer| issuer.keys)
+            .map_err(|problem| problem.field)
+    }
+
+    #[test]
+    fn an_issuer_has_exactly_one_source_of_keys() {
+        let sources = [
+            json!({"discovery_endpoint": "https://idp.example/.well-known/openid-configuration"}),
+            json!({"jwks_endpoint": "https://idp.example/jwks"}),
+            json!({"jwks": "{}"}),
+            json!({"public_keys": ["-----BEGIN PUBLIC KEY-----"]}),
+            json!({"secrets": ["s"]}),
+        ];
+        assert_eq!(keys(&json!({})), Err("issuers[2]".into()));
+        for (at, one) in sources.iter().enumerate() {
+            assert!(keys(one).is_ok(), "{one}");
+            for other in &sources[at + 1..] {
+                let mut both = one.clone();
+                both.as_object_mut()
+                    .unwrap()
+                    .extend(other.as_object().unwrap().clone());
+                assert_eq!(keys(&both), Err("issuers[2]".into()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_its_characters_or_the_bytes_of_its_base64() {
+        assert_eq!(
+            keys(&json!({"secrets": ["c2VjcmV0"]})),
+            Ok(KeySource::Secrets(vec![Secret::from_text("c2VjcmV0")]))
+        );
+        let encoded = |text: &str| keys(&json!({"secrets": [text], "secret_is_base64": true}));
+        assert_eq!(
+            encoded("c2VjcmV0"),
+            Ok(KeySource::Secrets(vec![Secret::from_text("secret")]))
+        );
+        assert_eq!(encoded("not base64"), Err("issuers[2].secrets[0]".into()));
+    }
 }
