@@ -382,6 +382,60 @@ async fn credentials_in_cookie_and_query_are_hidden_and_the_rest_left() {
 }
 
 #[tokio::test]
+async fn an_expression_reads_method_and_path_in_the_same_question_and_only_if_it_needs_them() {
+    let mut story = Story::begin().await;
+    let token = bearer(&story.token(&json!({"tier": "silver"})));
+    let request = |method: &'static str| {
+        Request::with_headers(&[("authorization", &token)])
+            .answering(
+                "kong.request.get_method",
+                &wire::String { v: method.into() },
+            )
+            .answering(
+                "kong.request.get_path",
+                &wire::String {
+                    v: "/v1/files/7".into(),
+                },
+            )
+    };
+    let config =
+        story.config(&json!({"expression": "method != 'DELETE' || claims.tier == 'gold'"}));
+    let event = story.access(config.clone(), &request("GET")).await;
+    assert!(event.exit.is_none());
+    assert_eq!(
+        event.methods()[..2],
+        ["kong.request.get_headers", "kong.request.get_method"]
+    );
+    assert!(!event.methods().contains(&"kong.request.get_path"));
+
+    let event = story.access(config, &request("DELETE")).await;
+    assert_eq!(event.exit.as_ref().unwrap().status, 403);
+    let challenge = event.exit_header("WWW-Authenticate").unwrap();
+    assert!(
+        challenge.contains(r#"error="insufficient_scope""#),
+        "{challenge}"
+    );
+
+    story.kong = Kong::connect(story.dir.path()).await;
+    let config = story.config(&json!({"expression": "path.startsWith('/v1/')"}));
+    assert!(story.access(config, &request("GET")).await.exit.is_none());
+    story.end().await;
+}
+
+#[tokio::test]
+async fn a_claim_with_a_forbidden_value_is_403() {
+    let mut story = Story::begin().await;
+    let token = bearer(&story.token(&json!({"groups": ["dev", "suspended"]})));
+    let config =
+        story.config(&json!({"claims_forbidden": [{"path": ["groups"], "one_of": ["suspended"]}]}));
+    let event = story
+        .access(config, &Request::with_headers(&[("authorization", &token)]))
+        .await;
+    assert_eq!(event.exit.unwrap().status, 403);
+    story.end().await;
+}
+
+#[tokio::test]
 async fn a_configuration_that_cannot_work_is_a_500_that_names_the_plugin() {
     let mut story = Story::begin().await;
     let broken = json!({"issuers": [{"issuer": "https://idp.example", "public_keys": ["nonsense"], "audience_required": ["llm"]}]});

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 
 use super::algorithm::Algorithm;
 use super::answer::Answer;
-use super::claims::{ClaimRequirement, ScopeSet, UnacceptableClaims};
+use super::claims::{ClaimValues, ScopeSet, UnacceptableClaims};
 use super::config::KeySource;
+use super::expression::{Expression, RequestLine, Unmet};
 use super::identity::UpstreamHeader;
+use super::presented::Presented;
 use super::refusal::{Forbidden, InvalidToken, Refusal};
 use super::testing::*;
 use super::token::Malformed;
@@ -61,7 +63,7 @@ async fn a_good_token_passes_by_every_algorithm_and_source() {
             let token = keys[at].token(&header, &claims());
             let verified = bench
                 .authenticator
-                .authenticate(token.as_bytes())
+                .authenticate(&Presented::bearer(token.as_bytes()))
                 .await
                 .unwrap();
             assert_eq!(
@@ -412,9 +414,11 @@ async fn a_token_remembered_for_one_audience_is_refused_for_another() {
     let mut other = settings(keys());
     other.issuers[0].audience_required = Some(vec!["billing".into()]);
     let other = process.authenticator(other).unwrap();
-    assert!(one.authenticate(good_token().as_bytes()).await.is_ok());
+    let token = good_token();
+    let presented = Presented::bearer(token.as_bytes());
+    assert!(one.authenticate(&presented).await.is_ok());
     let refusal = other
-        .authenticate(good_token().as_bytes())
+        .authenticate(&presented)
         .await
         .expect_err("another audience");
     assert_eq!(refusal, invalid(UnacceptableClaims::Audience));
@@ -431,7 +435,7 @@ async fn equal_settings_share_one_authenticator() {
 }
 
 #[tokio::test]
-async fn a_valid_token_without_scope_or_claim_is_forbidden_not_invalid() {
+async fn a_valid_token_without_scope_or_claim_or_with_a_barred_one_is_forbidden_not_invalid() {
     let mut scoped = settings(jwks(&[TestKey::rsa().jwk("k1")]));
     scoped.scopes_required = vec![ScopeSet::parse("chat write").unwrap()];
     assert_eq!(
@@ -440,13 +444,49 @@ async fn a_valid_token_without_scope_or_claim_is_forbidden_not_invalid() {
     );
 
     let mut claimed = settings(jwks(&[TestKey::rsa().jwk("k1")]));
-    claimed.claims_required = vec![ClaimRequirement {
+    claimed.claims_required = vec![ClaimValues {
         path: path(&["org", "tier"]),
         one_of: vec!["gold".into()],
     }];
     assert_eq!(
         Bench::new(claimed).refusal(&good_token()).await,
         Refusal::Forbidden(Forbidden::Claim("org.tier".into()))
+    );
+
+    let mut barred = settings(jwks(&[TestKey::rsa().jwk("k1")]));
+    barred.claims_forbidden = vec![ClaimValues {
+        path: path(&["sub"]),
+        one_of: vec!["agent-6".into(), "agent-7".into()],
+    }];
+    let bench = Bench::new(barred);
+    assert_eq!(
+        bench.refusal(&good_token()).await,
+        Refusal::Forbidden(Forbidden::ForbiddenClaim("sub".into()))
+    );
+    let other = TestKey::rsa().token(&rs256("k1"), &claims_with("sub", json!("agent-8")));
+    assert!(bench.accepts(&other).await);
+
+    let mut conditional = settings(jwks(&[TestKey::rsa().jwk("k1")]));
+    conditional.expression =
+        Some(Expression::compile("method != 'DELETE' || claims.tier == 'gold'").unwrap());
+    let bench = Bench::new(conditional);
+    assert!(bench.accepts(&good_token()).await);
+    let token = good_token();
+    let deletion = Presented {
+        request: RequestLine {
+            method: "DELETE",
+            path: "/v1/files/1",
+        },
+        ..Presented::bearer(token.as_bytes())
+    };
+    assert_eq!(
+        bench
+            .authenticator
+            .authenticate(&deletion)
+            .await
+            .unwrap_err(),
+        Refusal::Forbidden(Forbidden::Expression(Unmet::Absent("tier".into()))),
+        "also when the token is remembered"
     );
 
     let mut headed = settings(jwks(&[TestKey::rsa().jwk("k1")]));

@@ -247,23 +247,23 @@ pub fn has_scopes(claims: &Claims, path: &ClaimPath, alternatives: &[ScopeSet]) 
         .any(|ScopeSet(needed)| needed.iter().all(|scope| granted.contains(&scope.as_str())))
 }
 
-/// One entry of `claims_required`.
+/// One entry of `claims_required` or `claims_forbidden`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClaimRequirement {
+pub struct ClaimValues {
     /// Which claim.
     pub path: ClaimPath,
-    /// Acceptable values, as text: a string, number or boolean, or a list that holds one of them.
+    /// Values as text: of a string, number or boolean, or of an element of a list.
     pub one_of: Vec<String>,
 }
 
-impl ClaimRequirement {
-    /// Whether the claims meet it.
-    pub fn is_met(&self, claims: &Claims) -> bool {
-        let accepted =
+impl ClaimValues {
+    /// Whether the claim has one of the values.
+    pub fn are_in(&self, claims: &Claims) -> bool {
+        let named =
             |value: &Value| scalar_text(value).is_some_and(|text| self.one_of.contains(&text));
         match self.path.find(claims) {
-            Some(Value::Array(list)) => list.iter().any(accepted),
-            Some(value) => accepted(value),
+            Some(Value::Array(list)) => list.iter().any(named),
+            Some(value) => named(value),
             None => false,
         }
     }
@@ -457,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_claim_requirement_reads_scalars_and_lists() {
-        let requirement = ClaimRequirement {
+        let values = ClaimValues {
             path: path(&["org", "tier"]),
             one_of: strings(&["gold", "7", "true"]),
         };
@@ -467,7 +467,7 @@ mod tests {
             json!(true),
             json!(["silver", "gold"]),
         ] {
-            assert!(requirement.is_met(&claims(json!({"org": {"tier": tier}}))));
+            assert!(values.are_in(&claims(json!({"org": {"tier": tier}}))));
         }
         for value in [
             json!({"org": {"tier": "silver"}}),
@@ -476,7 +476,7 @@ mod tests {
             json!({"org.tier": "gold"}),
             json!({}),
         ] {
-            assert!(!requirement.is_met(&claims(value.clone())), "{value}");
+            assert!(!values.are_in(&claims(value.clone())), "{value}");
         }
     }
 }

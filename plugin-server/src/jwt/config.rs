@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use super::claims::{ClaimPath, ClaimRequirement, ScopeSet, TimeBounds};
+use super::claims::{ClaimPath, ClaimValues, ScopeSet, TimeBounds};
 use super::consumer::ConsumerKey;
+use super::expression::Expression;
 use super::identity::UpstreamHeader;
 use super::token::Locations;
 
@@ -40,7 +41,11 @@ pub struct Settings {
     /// Alternatives, one of which must be granted; empty requires nothing.
     pub scopes_required: Vec<ScopeSet>,
     /// Claims that must have certain values, all of them.
-    pub claims_required: Vec<ClaimRequirement>,
+    pub claims_required: Vec<ClaimValues>,
+    /// Claims that must have none of certain values.
+    pub claims_forbidden: Vec<ClaimValues>,
+    /// A condition on claims and request.
+    pub expression: Option<Expression>,
     /// Headers for the upstream.
     pub upstream_headers: Vec<UpstreamHeader>,
     /// Claims that may name Kong's consumer, tried in this order; empty looks for none.

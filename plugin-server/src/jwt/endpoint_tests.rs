@@ -61,7 +61,12 @@ async fn two_configurations_with_the_same_endpoint_share_its_keys() {
     other.time_bounds.leeway = 0;
     let other = bench.process.authenticator(other).unwrap();
     assert!(bench.accepts(&token("k1")).await);
-    assert!(other.authenticate(token("k1").as_bytes()).await.is_ok());
+    assert!(
+        other
+            .authenticate(&super::presented::Presented::bearer(token("k1").as_bytes()))
+            .await
+            .is_ok()
+    );
     assert_eq!(endpoint.requests(), 1);
 }
 

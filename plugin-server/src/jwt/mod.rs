@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! In the order a request meets them: [`token`] finds a token and takes it apart, [`keys`] hold what may have signed it,
-//! [`claims`] judges what it says, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
+//! In the order a request meets them: [`token`] finds a token and takes it apart, [`presented`] is what it comes with, [`keys`] hold what may have signed it,
+//! [`claims`] judges what it says, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
 //! consumers, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
@@ -24,10 +24,12 @@ mod cache;
 pub mod claims;
 pub mod config;
 mod consumer;
+pub mod expression;
 pub mod identity;
 mod issuer;
 pub mod keys;
 pub mod outcomes;
+pub mod presented;
 pub mod process;
 pub mod refusal;
 pub mod token;
@@ -53,6 +55,7 @@ pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
 use self::identity::Identity;
 use self::keys::{Keys, RemoteSettings, Unavailable, Verdict};
 use self::outcomes::Outcomes;
+use self::presented::Presented;
 use self::process::Process;
 use self::refusal::{Forbidden, InvalidToken, Refusal};
 use self::token::{Jws, Token};
@@ -154,7 +157,8 @@ impl Authenticator {
     /// # Errors
     ///
     /// The refusal, if it may not pass.
-    pub async fn authenticate(&self, token: &[u8]) -> Result<Arc<Verified>, Refusal> {
+    pub async fn authenticate(&self, presented: &Presented<'_>) -> Result<Arc<Verified>, Refusal> {
+        let token = presented.token;
         let hash = self.tokens.is_on().then(|| cache::hash(token));
         let remembered = hash.as_ref().and_then(|hash| self.remembered(hash));
         if hash.is_some() {
@@ -178,7 +182,7 @@ impl Authenticator {
             }
             return Err(reason.into());
         }
-        self.authorize(&verified)?;
+        self.authorize(&verified, presented)?;
         Ok(verified)
     }
 
@@ -223,11 +227,13 @@ impl Authenticator {
         })
     }
 
-    fn authorize(&self, verified: &Verified) -> Result<(), Forbidden> {
+    fn authorize(&self, verified: &Verified, presented: &Presented<'_>) -> Result<(), Forbidden> {
         let Settings {
             scopes_claim,
             scopes_required,
             claims_required,
+            claims_forbidden,
+            expression,
             ..
         } = &self.settings;
         if !has_scopes(&verified.claims, scopes_claim, scopes_required) {
@@ -235,9 +241,18 @@ impl Authenticator {
         }
         if let Some(unmet) = claims_required
             .iter()
-            .find(|requirement| !requirement.is_met(&verified.claims))
+            .find(|required| !required.are_in(&verified.claims))
         {
             return Err(Forbidden::Claim(unmet.path.to_string()));
+        }
+        if let Some(met) = claims_forbidden
+            .iter()
+            .find(|forbidden| forbidden.are_in(&verified.claims))
+        {
+            return Err(Forbidden::ForbiddenClaim(met.path.to_string()));
+        }
+        if let Some(expression) = expression {
+            expression.check(&verified.claims, presented.request)?;
         }
         match verified.identity.missing_headers.first() {
             Some(name) => Err(Forbidden::Header(name.clone())),

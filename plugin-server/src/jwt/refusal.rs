@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::claims::UnacceptableClaims;
+use super::expression::Unmet;
 use super::outcomes::Outcome;
 use super::token::Malformed;
 
@@ -73,6 +74,12 @@ pub enum Forbidden {
     /// One of `claims_required`.
     #[error("the claim `{0}` has not a required value")]
     Claim(String),
+    /// One of `claims_forbidden`.
+    #[error("the claim `{0}` has a forbidden value")]
+    ForbiddenClaim(String),
+    /// `expression` is not true.
+    #[error("the expression is not met: {0}")]
+    Expression(#[from] Unmet),
     /// No claim for a required upstream header.
     #[error("the token has no claim for the required header `{0}`")]
     Header(String),

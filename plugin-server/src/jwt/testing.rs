@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::algorithm::Algorithm;
 use super::claims::{ClaimPath, TimeBounds};
 use super::config::{ErrorFormat, FetchSettings, Issuer, KeySource, Settings};
+use super::presented::Presented;
 use super::process::Process;
 use super::refusal::Refusal;
 use super::token::Locations;
@@ -236,6 +237,8 @@ pub(super) fn settings(keys: KeySource) -> Settings {
         scopes_claim: path(&["scope"]),
         scopes_required: vec![],
         claims_required: vec![],
+        claims_forbidden: vec![],
+        expression: None,
         upstream_headers: vec![],
         consumer_claims: vec![],
         consumer_by: vec![ConsumerKey::Username, ConsumerKey::Id],
@@ -280,14 +283,14 @@ impl Bench {
 
     pub(super) async fn refusal(&self, token: &str) -> Refusal {
         self.authenticator
-            .authenticate(token.as_bytes())
+            .authenticate(&Presented::bearer(token.as_bytes()))
             .await
             .expect_err("refused")
     }
 
     pub(super) async fn accepts(&self, token: &str) -> bool {
         self.authenticator
-            .authenticate(token.as_bytes())
+            .authenticate(&Presented::bearer(token.as_bytes()))
             .await
             .is_ok()
     }

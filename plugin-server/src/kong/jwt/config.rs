@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use crate::jwt::ConsumerKey;
 use crate::jwt::algorithm::Algorithm;
-use crate::jwt::claims::{ClaimPath, ClaimRequirement, ScopeSet, TimeBounds};
+use crate::jwt::claims::{ClaimPath, ClaimValues, ScopeSet, TimeBounds};
 use crate::jwt::config::{ErrorFormat, FetchSettings, InvalidSetting, Issuer, KeySource, Settings};
+use crate::jwt::expression::Expression;
 use crate::jwt::identity::UpstreamHeader;
 use crate::jwt::keys::Secret;
 use crate::jwt::token::{Locations, normalized_type};
@@ -69,6 +70,12 @@ pub struct Config {
     /// Claims that must have one of certain values. All entries must be met.
     #[kong(default = [])]
     claims_required: Vec<ClaimRequirementConfig>,
+    /// Claims that must have none of certain values. A token without the claim passes.
+    #[kong(default = [])]
+    claims_forbidden: Vec<ClaimProhibitionConfig>,
+    /// A condition in CEL on claims, method and path that must be true. It is compiled when the configuration is loaded.
+    #[kong(len_min = 1, len_max = 2048)]
+    expression: Option<String>,
     /// Headers that carry claims to the upstream. What a client sends under these names is removed on every path.
     #[kong(default = [])]
     upstream_headers: Vec<UpstreamHeaderConfig>,
@@ -180,6 +187,17 @@ struct ClaimRequirementConfig {
     one_of: Vec<String>,
 }
 
+/// One entry of `claims_forbidden`.
+#[derive(Debug, Deserialize, PluginConfig)]
+struct ClaimProhibitionConfig {
+    /// The path of the claim.
+    #[kong(len_min = 1)]
+    path: Vec<String>,
+    /// Refused values. Numbers and booleans are compared as text; of a list, no element may match.
+    #[kong(len_min = 1)]
+    one_of: Vec<String>,
+}
+
 /// One entry of `upstream_headers`.
 #[derive(Debug, Deserialize, PluginConfig)]
 struct UpstreamHeaderConfig {
@@ -245,11 +263,22 @@ impl Config {
             scopes_claim: path("scopes_claim", self.scopes_claim)?,
             scopes_required: scopes(&self.scopes_required)?,
             claims_required: each("claims_required", self.claims_required, |field, entry| {
-                Ok(ClaimRequirement {
+                Ok(ClaimValues {
                     path: path(&format!("{field}.path"), entry.path)?,
                     one_of: entry.one_of,
                 })
             })?,
+            claims_forbidden: each("claims_forbidden", self.claims_forbidden, |field, entry| {
+                Ok(ClaimValues {
+                    path: path(&format!("{field}.path"), entry.path)?,
+                    one_of: entry.one_of,
+                })
+            })?,
+            expression: self
+                .expression
+                .map(|source| Expression::compile(&source))
+                .transpose()
+                .map_err(|problem| InvalidSetting::new("expression", problem.to_string()))?,
             upstream_headers: each("upstream_headers", self.upstream_headers, |field, entry| {
                 Ok(UpstreamHeader {
                     name: entry.header.to_ascii_lowercase(),

@@ -20,7 +20,9 @@ use kong_pdk::{
 pub use self::config::Config;
 use self::upstream::Upstream;
 use crate::jwt::answer::Answer;
+use crate::jwt::expression::{Expression, RequestLine};
 use crate::jwt::outcomes::Outcome;
+use crate::jwt::presented::Presented;
 use crate::jwt::process::Process;
 use crate::jwt::refusal::Refusal;
 use crate::jwt::token::{Found, Search};
@@ -63,6 +65,10 @@ impl Plugin for LlmJwt {
 struct Shown {
     headers: Headers,
     query: ByteString,
+    /// Empty where nothing depends on it.
+    method: String,
+    /// Normalized; empty where nothing depends on it.
+    path: String,
     /// Whether another plugin has authenticated it. Asked for only where that matters.
     authenticated: bool,
 }
@@ -117,7 +123,8 @@ async fn ask(
     kong: &mut Kong<phase::Access>,
 ) -> Result<Shown, HandlerError> {
     let settings = authenticator.settings();
-    let (headers, query, credential) = kong
+    let expression = settings.expression.as_ref();
+    let (headers, query, credential, method, path) = kong
         .batch((
             request::get_headers(MaxEntries::MOST),
             (!settings.locations.parameters.is_empty()).then(request::get_raw_query),
@@ -125,9 +132,20 @@ async fn ask(
                 .anonymous
                 .as_ref()
                 .map(|_| client::get_credential()),
+            expression
+                .is_some_and(Expression::reads_method)
+                .then(request::get_method),
+            expression
+                .is_some_and(Expression::reads_path)
+                .then(request::get_path),
         ))
         .await?;
+    let text = |bytes: Option<ByteString>| {
+        String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+    };
     Ok(Shown {
+        method: text(method),
+        path: text(path),
         headers,
         query: query.unwrap_or_default(),
         authenticated: credential.flatten().is_some(),
@@ -181,7 +199,14 @@ async fn judge(
         Search::Nothing => return Ok(Err(Refusal::Missing)),
         Search::Several => return Ok(Err(Refusal::Ambiguous)),
     };
-    let verified = match authenticator.authenticate(&found.token).await {
+    let presented = Presented {
+        token: &found.token,
+        request: RequestLine {
+            method: &shown.method,
+            path: &shown.path,
+        },
+    };
+    let verified = match authenticator.authenticate(&presented).await {
         Ok(verified) => verified,
         Err(refusal) => return Ok(Err(refusal)),
     };
