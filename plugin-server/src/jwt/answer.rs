@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::config::{ErrorFormat, Settings};
 use super::refusal::{Forbidden, Refusal};
+use super::resource::ProtectedResource;
 
 /// What the client gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,36 @@ impl Answer {
         }
     }
 }
+
+/// The answer to a request for the resource's metadata: to anybody, from any origin, since they are public.
+///
+/// Browsers ask before they send a header of MCP's own, so preflights are answered as well.
+pub fn metadata(resource: &ProtectedResource, settings: &Settings, method: &str) -> Answer {
+    let mut headers = vec![("Access-Control-Allow-Origin", "*".to_owned())];
+    let (status, body) = match method {
+        "GET" | "HEAD" => {
+            headers.push(("Content-Type", "application/json".to_owned()));
+            headers.push(("Cache-Control", "public, max-age=300".to_owned()));
+            (200, resource.document(settings).to_string())
+        }
+        "OPTIONS" => {
+            headers.push(("Access-Control-Allow-Methods", METADATA_METHODS.to_owned()));
+            headers.push(("Access-Control-Allow-Headers", "*".to_owned()));
+            (204, String::new())
+        }
+        _ => {
+            headers.push(("Allow", METADATA_METHODS.to_owned()));
+            (405, String::new())
+        }
+    };
+    Answer {
+        status,
+        headers,
+        body,
+    }
+}
+
+const METADATA_METHODS: &str = "GET, HEAD, OPTIONS";
 
 fn class(refusal: &Refusal) -> Class {
     let class = |status, message, code| Class {
@@ -90,6 +121,12 @@ fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
     if let Some((code, description)) = error {
         parameters.push(format!(
             "error=\"{code}\", error_description=\"{description}\""
+        ));
+    }
+    if let Some(resource) = &settings.protected_resource {
+        parameters.push(format!(
+            "resource_metadata={}",
+            quoted(&resource.metadata_url())
         ));
     }
     let names_scopes = matches!(
@@ -199,6 +236,62 @@ mod tests {
             assert_eq!(header(&answer, "WWW-Authenticate"), Some(expected));
             assert_eq!(answer.body, r#"{"message":"Unauthorized"}"#);
         }
+    }
+
+    fn with_resource(settings: &mut Settings) {
+        settings.protected_resource = Some(ProtectedResource {
+            identifier: "https://gateway.example/mcp".into(),
+            authorization_servers: vec!["https://idp.example".into()],
+            scopes_supported: vec![],
+            metadata_endpoint: "/.well-known/oauth-protected-resource/mcp".into(),
+        });
+    }
+
+    #[test]
+    fn a_challenge_leads_to_the_metadata() {
+        let named = r#"resource_metadata="https://gateway.example/.well-known/oauth-protected-resource/mcp""#;
+        let missing = answer(&Refusal::Missing, |settings| {
+            with_resource(settings);
+            with_scopes(settings);
+        });
+        let expected = format!(r#"Bearer realm="kong", {named}, scope="chat write""#);
+        assert_eq!(
+            header(&missing, "WWW-Authenticate"),
+            Some(expected.as_str())
+        );
+        for refusal in [
+            Refusal::from(UnacceptableClaims::Expired),
+            Refusal::Forbidden(Forbidden::Scopes),
+        ] {
+            let answer = answer(&refusal, with_resource);
+            assert!(header(&answer, "WWW-Authenticate").unwrap().contains(named));
+        }
+    }
+
+    #[test]
+    fn the_metadata_are_public_and_only_read() {
+        let mut settings = settings(KeySource::Jwks(String::new()));
+        with_resource(&mut settings);
+        let resource = settings.protected_resource.clone().unwrap();
+        let ask = |method| metadata(&resource, &settings, method);
+        let document = ask("GET");
+        assert_eq!(document.status, 200);
+        assert_eq!(header(&document, "Content-Type"), Some("application/json"));
+        assert_eq!(header(&document, "Access-Control-Allow-Origin"), Some("*"));
+        assert!(
+            document
+                .body
+                .contains(r#""resource":"https://gateway.example/mcp""#)
+        );
+        let preflight = ask("OPTIONS");
+        assert_eq!((preflight.status, preflight.body.as_str()), (204, ""));
+        assert_eq!(
+            header(&preflight, "Access-Control-Allow-Headers"),
+            Some("*")
+        );
+        let changed = ask("POST");
+        assert_eq!(changed.status, 405);
+        assert_eq!(header(&changed, "Allow"), Some("GET, HEAD, OPTIONS"));
     }
 
     #[test]

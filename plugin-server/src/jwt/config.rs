@@ -9,6 +9,7 @@ use super::claims::{ClaimPath, ClaimValues, ScopeSet, TimeBounds};
 use super::consumer::ConsumerKey;
 use super::expression::Expression;
 use super::identity::UpstreamHeader;
+use super::resource::ProtectedResource;
 use super::token::Locations;
 
 pub use super::issuer::{Issuer, KeySource};
@@ -66,6 +67,8 @@ pub struct Settings {
     pub token_cache_size: u64,
     /// How long at most a verified token is remembered.
     pub token_cache_ttl: Duration,
+    /// What clients learn before they have a token.
+    pub protected_resource: Option<ProtectedResource>,
     /// The shape of refusals.
     pub error_format: ErrorFormat,
 }
@@ -189,6 +192,11 @@ impl Settings {
                 "realm",
                 "only printable ASCII can be sent in a challenge",
             ));
+        }
+        if let Some(resource) = &self.protected_resource {
+            resource
+                .check()
+                .map_err(|(field, problem)| InvalidSetting::new(field, problem))?;
         }
         self.check_upstream_headers()?;
         if !self.consumer_claims.is_empty() && self.consumer_by.is_empty() {

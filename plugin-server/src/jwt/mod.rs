@@ -4,7 +4,7 @@
 //!
 //! In the order a request meets them: [`token`] finds a token and takes it apart, [`presented`] is what it comes with, [`keys`] hold what may have signed it,
 //! [`claims`] judges what it says, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
-//! consumers, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
+//! consumers, [`resource`] is what it tells about itself, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
 //! # Invariants
@@ -32,6 +32,7 @@ pub mod outcomes;
 pub mod presented;
 pub mod process;
 pub mod refusal;
+pub mod resource;
 pub mod token;
 
 #[cfg(test)]

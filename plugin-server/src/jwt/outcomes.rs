@@ -11,6 +11,8 @@ pub enum Outcome {
     Anonymous,
     /// A CORS preflight, or a request that another plugin has authenticated.
     Passed,
+    /// A question for the resource's metadata.
+    Metadata,
     /// No token: 401.
     Missing,
     /// Two different tokens or more headers than can be seen: 400.
@@ -26,10 +28,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Granted,
         Self::Anonymous,
         Self::Passed,
+        Self::Metadata,
         Self::Missing,
         Self::Ambiguous,
         Self::Invalid,
@@ -44,6 +47,7 @@ impl Outcome {
             Self::Granted => "granted",
             Self::Anonymous => "anonymous",
             Self::Passed => "passed",
+            Self::Metadata => "metadata",
             Self::Missing => "missing",
             Self::Ambiguous => "ambiguous",
             Self::Invalid => "invalid",

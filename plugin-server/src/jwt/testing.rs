@@ -258,6 +258,7 @@ pub(super) fn settings(keys: KeySource) -> Settings {
         },
         token_cache_size: 10_000,
         token_cache_ttl: Duration::from_mins(5),
+        protected_resource: None,
         error_format: ErrorFormat::Kong,
     }
 }

@@ -14,6 +14,7 @@ use crate::jwt::config::{ErrorFormat, FetchSettings, InvalidSetting, Issuer, Key
 use crate::jwt::expression::Expression;
 use crate::jwt::identity::UpstreamHeader;
 use crate::jwt::keys::Secret;
+use crate::jwt::resource::ProtectedResource;
 use crate::jwt::token::{Locations, normalized_type};
 
 /// The realm of challenges when none is configured: a challenge without any parameter is not well-formed (RFC 6750 §3).
@@ -127,6 +128,18 @@ pub struct Config {
     /// How many seconds a verified token is remembered at most, never beyond its exp.
     #[kong(default = 300, between = [0, 86400])]
     token_cache_ttl: u32,
+    /// The address of the protected resource as its clients write it, for RFC 9728 and MCP. Needs metadata_endpoint.
+    #[kong(len_min = 1)]
+    resource: Option<String>,
+    /// Issuers that give tokens for the resource; its metadata name them to clients.
+    #[kong(default = [])]
+    authorization_servers: Vec<String>,
+    /// Scopes that the resource's metadata tell clients to ask for.
+    #[kong(default = [])]
+    scopes_supported: Vec<String>,
+    /// The path at which the gateway itself answers, without a token, with the resource's metadata. The route must match it.
+    #[kong(len_min = 1)]
+    metadata_endpoint: Option<String>,
     /// The shape of refusals: Kong's message, OpenAI's error object, or problem details (RFC 9457).
     #[kong(default = "kong")]
     error_format: ErrorFormatName,
@@ -229,6 +242,12 @@ impl Config {
     /// What Kong's schema cannot rule out and single values already show; the policy finds the rest.
     pub fn into_settings(self) -> Result<Settings, InvalidSetting> {
         let fetch = self.fetch();
+        let protected_resource = protected_resource(
+            self.resource,
+            self.authorization_servers,
+            self.scopes_supported,
+            self.metadata_endpoint,
+        )?;
         let issuers = self
             .issuers
             .into_iter()
@@ -261,7 +280,7 @@ impl Config {
             anonymous: self.anonymous,
             realm: self.realm.unwrap_or_else(|| DEFAULT_REALM.to_owned()),
             scopes_claim: path("scopes_claim", self.scopes_claim)?,
-            scopes_required: scopes(&self.scopes_required)?,
+            scopes_required: scopes("scopes_required", &self.scopes_required)?,
             claims_required: each("claims_required", self.claims_required, |field, entry| {
                 Ok(ClaimValues {
                     path: path(&format!("{field}.path"), entry.path)?,
@@ -311,6 +330,7 @@ impl Config {
             fetch,
             token_cache_size: self.token_cache_size.into(),
             token_cache_ttl: seconds(self.token_cache_ttl),
+            protected_resource,
             error_format: match self.error_format {
                 ErrorFormatName::Kong => ErrorFormat::Kong,
                 ErrorFormatName::OpenAi => ErrorFormat::OpenAi,
@@ -407,6 +427,43 @@ impl IssuerConfig {
     }
 }
 
+/// The four fields of RFC 9728 go together: one without the others would do nothing.
+fn protected_resource(
+    resource: Option<String>,
+    authorization_servers: Vec<String>,
+    scopes_supported: Vec<String>,
+    metadata_endpoint: Option<String>,
+) -> Result<Option<ProtectedResource>, InvalidSetting> {
+    match (resource, metadata_endpoint) {
+        (Some(identifier), Some(metadata_endpoint)) => Ok(Some(ProtectedResource {
+            identifier,
+            authorization_servers,
+            scopes_supported: scopes("scopes_supported", &scopes_supported)?
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            metadata_endpoint,
+        })),
+        (Some(_), None) => Err(InvalidSetting::new(
+            "metadata_endpoint",
+            "resource is set: say at which path its metadata are asked for",
+        )),
+        (None, Some(_)) => Err(InvalidSetting::new(
+            "resource",
+            "metadata_endpoint is set: say which resource the metadata describe",
+        )),
+        (None, None) if !authorization_servers.is_empty() => Err(InvalidSetting::new(
+            "authorization_servers",
+            "only the metadata name them: set resource and metadata_endpoint",
+        )),
+        (None, None) if !scopes_supported.is_empty() => Err(InvalidSetting::new(
+            "scopes_supported",
+            "only the metadata name them: set resource and metadata_endpoint",
+        )),
+        (None, None) => Ok(None),
+    }
+}
+
 fn each<T, U>(
     field: &str,
     entries: Vec<T>,
@@ -425,11 +482,11 @@ fn path(field: &str, names: Vec<String>) -> Result<ClaimPath, InvalidSetting> {
     })
 }
 
-fn scopes(lists: &[String]) -> Result<Vec<ScopeSet>, InvalidSetting> {
+fn scopes(field: &str, lists: &[String]) -> Result<Vec<ScopeSet>, InvalidSetting> {
     let read = |(at, list): (usize, &String)| {
         let problem = || {
             InvalidSetting::new(
-                format!("scopes_required[{at}]"),
+                format!("{field}[{at}]"),
                 "not a list of scopes (RFC 6749 §3.3)",
             )
         };

@@ -19,7 +19,7 @@ use kong_pdk::{
 
 pub use self::config::Config;
 use self::upstream::Upstream;
-use crate::jwt::answer::Answer;
+use crate::jwt::answer::{self, Answer};
 use crate::jwt::expression::{Expression, RequestLine};
 use crate::jwt::outcomes::Outcome;
 use crate::jwt::presented::Presented;
@@ -92,11 +92,22 @@ impl Access for LlmJwt {
         kong: &mut Kong<phase::Access>,
     ) -> Result<Flow, HandlerError> {
         let shown = ask(authenticator, kong).await?;
+        let settings = authenticator.settings();
+        if let Some(resource) = &settings.protected_resource
+            && resource.metadata_endpoint == shown.path
+        {
+            authenticator.outcomes().count(Outcome::Metadata);
+            return Ok(Flow::Exit(exit(answer::metadata(
+                resource,
+                settings,
+                &shown.method,
+            ))));
+        }
         match decide(authenticator, &shown, kong).await? {
             Ok(passing) => {
                 authenticator.outcomes().count(passing.outcome());
                 Upstream {
-                    settings: authenticator.settings(),
+                    settings,
                     headers: &shown.headers,
                     query: &shown.query,
                 }
@@ -124,6 +135,7 @@ async fn ask(
 ) -> Result<Shown, HandlerError> {
     let settings = authenticator.settings();
     let expression = settings.expression.as_ref();
+    let serves_metadata = settings.protected_resource.is_some();
     let (headers, query, credential, method, path) = kong
         .batch((
             request::get_headers(MaxEntries::MOST),
@@ -132,11 +144,9 @@ async fn ask(
                 .anonymous
                 .as_ref()
                 .map(|_| client::get_credential()),
-            expression
-                .is_some_and(Expression::reads_method)
+            (serves_metadata || expression.is_some_and(Expression::reads_method))
                 .then(request::get_method),
-            expression
-                .is_some_and(Expression::reads_path)
+            (serves_metadata || expression.is_some_and(Expression::reads_path))
                 .then(request::get_path),
         ))
         .await?;
@@ -295,6 +305,10 @@ fn refuse(authenticator: &Authenticator, refusal: &Refusal, kong: &Kong<phase::A
     } else {
         tracing::warn!(plugin = LlmJwt::NAME, plugin_id, route, status = answer.status, reason = %refusal, "refused");
     }
+    exit(answer)
+}
+
+fn exit(answer: Answer) -> Exit {
     let status = Status::new(answer.status).expect("answers have ordinary statuses");
     let exit = Exit::new(status).body(answer.body);
     answer
