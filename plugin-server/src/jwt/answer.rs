@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::algorithm::Algorithm;
 use super::config::{ErrorFormat, Settings};
+use super::presented::Scheme;
+use super::proof::Mode;
+use super::proof::dpop::ALGORITHMS;
 use super::refusal::{Forbidden, Refusal};
 use super::resource::ProtectedResource;
 
@@ -15,7 +19,7 @@ use super::resource::ProtectedResource;
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The headers, `Content-Type` among them.
+    /// The headers, `Content-Type` among them. A name may be repeated.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: String,
@@ -30,17 +34,23 @@ struct Class {
 }
 
 impl Answer {
-    /// The answer to `refusal` under `settings`.
-    pub fn new(refusal: &Refusal, settings: &Settings) -> Self {
+    /// The answer to `refusal` of a token sent by `scheme`, under `settings`.
+    pub fn new(refusal: &Refusal, scheme: Scheme, settings: &Settings) -> Self {
         let class = class(refusal);
         let (content_type, body) = body(&class, settings.error_format);
         let mut headers = vec![("Content-Type", content_type.to_owned())];
-        if let Some(challenge) = challenge(refusal, settings) {
-            headers.push(("WWW-Authenticate", challenge));
-        }
-        if let Refusal::KeysUnavailable { retry_after } = refusal {
-            headers.push(("Retry-After", whole_seconds(*retry_after).to_string()));
-        }
+        let challenges = challenges(refusal, scheme, settings);
+        headers.extend(
+            challenges
+                .into_iter()
+                .map(|challenge| ("WWW-Authenticate", challenge)),
+        );
+        let retry_after = match refusal {
+            Refusal::KeysUnavailable { retry_after } => Some(*retry_after),
+            Refusal::MemoryFull => Some(Duration::from_secs(1)),
+            _ => None,
+        };
+        headers.extend(retry_after.map(|pause| ("Retry-After", whole_seconds(pause).to_string())));
         Self {
             status: class.status,
             headers,
@@ -88,12 +98,13 @@ fn class(refusal: &Refusal) -> Class {
     match refusal {
         Refusal::Missing => class(401, "Unauthorized", "missing_token"),
         Refusal::Invalid(_) => class(401, "Unauthorized", "invalid_token"),
+        Refusal::Proof(_) => class(401, "Unauthorized", "invalid_dpop_proof"),
         Refusal::Ambiguous | Refusal::TooManyHeaders => {
             class(400, "Bad request", "invalid_request")
         }
         Refusal::Forbidden(_) => class(403, "Forbidden", "insufficient_scope"),
         Refusal::NoConsumer => class(403, "Forbidden", "no_consumer"),
-        Refusal::KeysUnavailable { .. } => class(
+        Refusal::KeysUnavailable { .. } | Refusal::MemoryFull => class(
             503,
             "Authentication is temporarily unavailable",
             "temporarily_unavailable",
@@ -102,26 +113,52 @@ fn class(refusal: &Refusal) -> Class {
     }
 }
 
-/// The `WWW-Authenticate` header, where one belongs.
-fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
+/// The challenges, where they belong: one for each scheme that is spoken, the error in the one that was used.
+fn challenges(refusal: &Refusal, used: Scheme, settings: &Settings) -> Vec<String> {
     let error = match refusal {
         Refusal::Missing => None,
         Refusal::Invalid(_) => Some(("invalid_token", "The access token is not valid")),
+        Refusal::Proof(_) => Some(("invalid_dpop_proof", "The DPoP proof is not valid")),
         Refusal::Ambiguous | Refusal::TooManyHeaders => {
             Some(("invalid_request", "The request must carry one access token"))
         }
         Refusal::Forbidden(_) => {
             Some(("insufficient_scope", "The access token does not allow this"))
         }
-        Refusal::NoConsumer | Refusal::KeysUnavailable { .. } | Refusal::NoAnonymousConsumer => {
-            return None;
-        }
+        Refusal::NoConsumer
+        | Refusal::KeysUnavailable { .. }
+        | Refusal::MemoryFull
+        | Refusal::NoAnonymousConsumer => return Vec::new(),
     };
+    let (spoken, used): (&[Scheme], Scheme) = match settings.proof_of_possession.dpop {
+        Mode::Off => (&[Scheme::Bearer], Scheme::Bearer),
+        Mode::Optional => (&[Scheme::Bearer, Scheme::Dpop], used),
+        Mode::Required => (&[Scheme::Dpop], Scheme::Dpop),
+    };
+    spoken
+        .iter()
+        .map(|scheme| {
+            let error = error.filter(|_| *scheme == used);
+            challenge(*scheme, error, refusal, settings)
+        })
+        .collect()
+}
+
+fn challenge(
+    scheme: Scheme,
+    error: Option<(&str, &str)>,
+    refusal: &Refusal,
+    settings: &Settings,
+) -> String {
     let mut parameters = vec![format!("realm={}", quoted(&settings.realm))];
     if let Some((code, description)) = error {
         parameters.push(format!(
             "error=\"{code}\", error_description=\"{description}\""
         ));
+    }
+    if scheme == Scheme::Dpop {
+        let algorithms = ALGORITHMS.map(Algorithm::name).join(" ");
+        parameters.push(format!("algs={}", quoted(&algorithms)));
     }
     if let Some(resource) = &settings.protected_resource {
         parameters.push(format!(
@@ -137,7 +174,7 @@ fn challenge(refusal: &Refusal, settings: &Settings) -> Option<String> {
         // A challenge can name one set of scopes; the first alternative is the one that the operator put first.
         parameters.push(format!("scope={}", quoted(&scopes.to_string())));
     }
-    Some(format!("Bearer {}", parameters.join(", ")))
+    format!("{} {}", scheme.name(), parameters.join(", "))
 }
 
 fn body(class: &Class, format: ErrorFormat) -> (&'static str, String) {
@@ -183,12 +220,14 @@ mod tests {
     use super::*;
     use crate::jwt::claims::{ScopeSet, UnacceptableClaims};
     use crate::jwt::config::KeySource;
+    use crate::jwt::proof::InvalidProof;
+    use crate::jwt::refusal::InvalidToken;
     use crate::jwt::testing::settings;
 
     fn answer(refusal: &Refusal, change: impl FnOnce(&mut Settings)) -> Answer {
         let mut settings = settings(KeySource::Jwks(String::new()));
         change(&mut settings);
-        Answer::new(refusal, &settings)
+        Answer::new(refusal, Scheme::Bearer, &settings)
     }
 
     fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
@@ -325,6 +364,57 @@ mod tests {
                 .contains("scope=\""),
             "more scopes would not help"
         );
+    }
+
+    fn challenges_of(refusal: &Refusal, scheme: Scheme, dpop: Mode) -> Vec<String> {
+        let mut settings = settings(KeySource::Jwks(String::new()));
+        settings.proof_of_possession.dpop = dpop;
+        Answer::new(refusal, scheme, &settings)
+            .headers
+            .into_iter()
+            .filter_map(|(name, value)| (name == "WWW-Authenticate").then_some(value))
+            .collect()
+    }
+
+    #[test]
+    fn a_challenge_for_each_scheme_with_the_error_in_the_one_that_was_used() {
+        const ALGS: &str = r#"algs="ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512""#;
+        const INVALID: &str =
+            r#"error="invalid_token", error_description="The access token is not valid""#;
+        let plain = InvalidToken::SentPlain.into();
+        assert_eq!(
+            challenges_of(&Refusal::Missing, Scheme::Bearer, Mode::Optional),
+            [
+                r#"Bearer realm="kong""#.to_owned(),
+                format!(r#"DPoP realm="kong", {ALGS}"#)
+            ]
+        );
+        assert_eq!(
+            challenges_of(&plain, Scheme::Bearer, Mode::Optional),
+            [
+                format!(r#"Bearer realm="kong", {INVALID}"#),
+                format!(r#"DPoP realm="kong", {ALGS}"#)
+            ]
+        );
+        assert_eq!(
+            challenges_of(&plain, Scheme::Bearer, Mode::Required),
+            [format!(r#"DPoP realm="kong", {INVALID}, {ALGS}"#)]
+        );
+        let proof = InvalidProof::Replayed.into();
+        let [bearer, dpop] = &challenges_of(&proof, Scheme::Dpop, Mode::Optional)[..] else {
+            panic!("two challenges");
+        };
+        assert_eq!(bearer, r#"Bearer realm="kong""#);
+        assert!(dpop.starts_with(r#"DPoP realm="kong", error="invalid_dpop_proof""#));
+        assert_eq!(answer(&proof, |_| {}).status, 401);
+    }
+
+    #[test]
+    fn a_full_memory_of_proofs_is_503_without_challenge() {
+        let answer = answer(&Refusal::MemoryFull, |_| {});
+        assert_eq!(answer.status, 503);
+        assert_eq!(header(&answer, "Retry-After"), Some("1"));
+        assert_eq!(header(&answer, "WWW-Authenticate"), None);
     }
 
     #[test]

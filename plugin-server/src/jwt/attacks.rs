@@ -12,7 +12,7 @@ use super::claims::{ClaimValues, ScopeSet, UnacceptableClaims};
 use super::config::KeySource;
 use super::expression::{Expression, RequestLine, Unmet};
 use super::identity::UpstreamHeader;
-use super::presented::Presented;
+use super::presented::{Presented, Scheme};
 use super::refusal::{Forbidden, InvalidToken, Refusal};
 use super::testing::*;
 use super::token::Malformed;
@@ -546,7 +546,7 @@ async fn neither_answer_nor_reason_holds_anything_of_the_token() {
     ];
     for token in tokens {
         let refusal = bench.refusal(&token).await;
-        let answer = Answer::new(&refusal, bench.authenticator.settings());
+        let answer = Answer::new(&refusal, Scheme::Bearer, bench.authenticator.settings());
         assert_eq!(answer.status, 401);
         assert!(!format!("{refusal} {refusal:?} {answer:?}").contains("marker"));
         assert_eq!(answer.body, r#"{"message":"Unauthorized"}"#);

@@ -9,6 +9,7 @@ use super::claims::{ClaimPath, ClaimValues, ScopeSet, TimeBounds};
 use super::consumer::ConsumerKey;
 use super::expression::Expression;
 use super::identity::UpstreamHeader;
+use super::proof::ProofOfPossession;
 use super::resource::ProtectedResource;
 use super::token::Locations;
 
@@ -67,6 +68,8 @@ pub struct Settings {
     pub token_cache_size: u64,
     /// How long at most a verified token is remembered.
     pub token_cache_ttl: Duration,
+    /// Whether tokens must be bound to a key that the caller holds.
+    pub proof_of_possession: ProofOfPossession,
     /// What clients learn before they have a token.
     pub protected_resource: Option<ProtectedResource>,
     /// The shape of refusals.
@@ -170,6 +173,7 @@ impl Settings {
             headers,
             cookies,
             parameters,
+            dpop: _,
         } = &self.locations;
         if headers.is_empty() && cookies.is_empty() && parameters.is_empty() {
             return Err(InvalidSetting::new(
@@ -193,6 +197,7 @@ impl Settings {
                 "only printable ASCII can be sent in a challenge",
             ));
         }
+        self.proof_of_possession.check(&self.locations)?;
         if let Some(resource) = &self.protected_resource {
             resource
                 .check()

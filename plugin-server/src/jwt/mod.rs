@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! In the order a request meets them: [`token`] finds a token and takes it apart, [`presented`] is what it comes with, [`keys`] hold what may have signed it,
-//! [`claims`] judges what it says, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
+//! [`claims`] judges what it says, [`proof`] whether its holder sent it, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
 //! consumers, [`resource`] is what it tells about itself, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
@@ -31,6 +31,7 @@ pub mod keys;
 pub mod outcomes;
 pub mod presented;
 pub mod process;
+pub mod proof;
 pub mod refusal;
 pub mod resource;
 pub mod token;
@@ -70,6 +71,7 @@ pub struct Authenticator {
     keys: Vec<Keys>,
     tokens: TokenCache,
     consumers: ConsumerCache,
+    proofs: proof::Memory,
     clock: Arc<dyn Clock>,
     outcomes: Arc<Outcomes>,
 }
@@ -91,6 +93,7 @@ impl Authenticator {
         Ok(Self {
             tokens: TokenCache::new(settings.token_cache_size, settings.token_cache_ttl),
             consumers: ConsumerCache::new(settings.consumer_cache_ttl),
+            proofs: proof::Memory::new(proof::dpop::lifetime(settings.time_bounds.leeway)),
             keys,
             clock: Arc::clone(process.clock()),
             outcomes: Arc::clone(process.outcomes()),
@@ -183,6 +186,13 @@ impl Authenticator {
             }
             return Err(reason.into());
         }
+        let at = proof::dpop::Moment {
+            unix_seconds: self.clock.unix_seconds(),
+            monotonic: self.clock.monotonic(),
+            leeway: self.settings.time_bounds.leeway,
+            memory: &self.proofs,
+        };
+        proof::check(&verified.claims, presented, &self.settings, at)?;
         self.authorize(&verified, presented)?;
         Ok(verified)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::claims::UnacceptableClaims;
 use super::expression::Unmet;
 use super::outcomes::Outcome;
+use super::proof::InvalidProof;
 use super::token::Malformed;
 
 /// A decision against a request. The text is for the log: it holds nothing of a token, and no client sees it.
@@ -22,6 +23,9 @@ pub enum Refusal {
     /// A token that is not acceptable.
     #[error("{0}")]
     Invalid(#[from] InvalidToken),
+    /// A proof of possession that is not acceptable.
+    #[error("{0}")]
+    Proof(#[from] InvalidProof),
     /// A valid token that may not do this.
     #[error("{0}")]
     Forbidden(#[from] Forbidden),
@@ -34,6 +38,9 @@ pub enum Refusal {
         /// When it is worth asking again.
         retry_after: Duration,
     },
+    /// More proofs were used than can be remembered, and without memory none can be accepted.
+    #[error("no more proofs of possession can be remembered")]
+    MemoryFull,
     /// The configured anonymous consumer does not exist.
     #[error("the consumer of `anonymous` does not exist")]
     NoAnonymousConsumer,
@@ -60,6 +67,24 @@ pub enum InvalidToken {
     /// No key of the issuer made the signature.
     #[error("the signature is wrong")]
     Signature,
+    /// `cnf` has not its form (RFC 7800 §3.1).
+    #[error("the token's `cnf` is malformed")]
+    Binding,
+    /// It is bound to no key where it must be, or was sent as if it were.
+    #[error("the token is bound to no key")]
+    NotBound,
+    /// It is bound to a key and came without a proof.
+    #[error("the token is bound to a key and came without proof")]
+    SentPlain,
+    /// The proof is by another key.
+    #[error("the token is bound to another key than the proof's")]
+    OtherKey,
+    /// It is bound to a certificate, and the client has shown none.
+    #[error("the token is bound to a certificate and the client has shown none")]
+    NoCertificate,
+    /// The client's certificate is another.
+    #[error("the token is bound to another certificate than the client's")]
+    OtherCertificate,
     /// Its claims.
     #[error(transparent)]
     Claims(#[from] UnacceptableClaims),
@@ -89,7 +114,10 @@ impl Refusal {
     /// Whether a request refused for this may pass as the anonymous consumer: when nobody is known to be calling,
     /// never when somebody is and may not, nor when it cannot be known.
     pub fn admits_anonymous(&self) -> bool {
-        matches!(self, Self::Missing | Self::Ambiguous | Self::Invalid(_))
+        matches!(
+            self,
+            Self::Missing | Self::Ambiguous | Self::Invalid(_) | Self::Proof(_)
+        )
     }
 
     /// How it is counted.
@@ -97,9 +125,9 @@ impl Refusal {
         match self {
             Self::Missing => Outcome::Missing,
             Self::Ambiguous | Self::TooManyHeaders => Outcome::Ambiguous,
-            Self::Invalid(_) => Outcome::Invalid,
+            Self::Invalid(_) | Self::Proof(_) => Outcome::Invalid,
             Self::Forbidden(_) | Self::NoConsumer => Outcome::Forbidden,
-            Self::KeysUnavailable { .. } => Outcome::Unavailable,
+            Self::KeysUnavailable { .. } | Self::MemoryFull => Outcome::Unavailable,
             Self::NoAnonymousConsumer => Outcome::Misconfigured,
         }
     }

@@ -5,7 +5,10 @@
 use serde_json::{Value, json};
 use url::Url;
 
+use super::algorithm::Algorithm;
 use super::config::Settings;
+use super::proof::dpop::ALGORITHMS;
+use super::proof::{Mode, ProofOfPossession};
 
 /// The resource that the gateway protects, as its metadata describe it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,10 +67,14 @@ impl ProtectedResource {
 
     /// The address of the metadata: on the origin that clients use.
     pub fn metadata_url(&self) -> String {
-        let origin = Url::parse(&self.identifier)
+        format!("{}{}", self.origin(), self.metadata_endpoint)
+    }
+
+    /// Scheme, host and port that clients use.
+    pub fn origin(&self) -> String {
+        Url::parse(&self.identifier)
             .map(|url| url.origin().ascii_serialization())
-            .unwrap_or_default();
-        format!("{origin}{}", self.metadata_endpoint)
+            .unwrap_or_default()
     }
 
     /// The metadata (RFC 9728 §2).
@@ -87,6 +94,15 @@ impl ProtectedResource {
         });
         if !self.scopes_supported.is_empty() {
             document["scopes_supported"] = json!(self.scopes_supported);
+        }
+        let ProofOfPossession { dpop, mtls } = settings.proof_of_possession;
+        if dpop != Mode::Off {
+            let algorithms = ALGORITHMS.map(Algorithm::name);
+            document["dpop_signing_alg_values_supported"] = json!(algorithms);
+            document["dpop_bound_access_tokens_required"] = json!(dpop == Mode::Required);
+        }
+        if mtls != Mode::Off {
+            document["tls_client_certificate_bound_access_tokens"] = json!(true);
         }
         document
     }
@@ -139,6 +155,14 @@ mod tests {
             document["bearer_methods_supported"],
             json!(["header", "query"])
         );
+        settings.proof_of_possession = ProofOfPossession {
+            dpop: Mode::Required,
+            mtls: Mode::Optional,
+        };
+        let document = scoped.document(&settings);
+        assert_eq!(document["dpop_bound_access_tokens_required"], true);
+        assert_eq!(document["dpop_signing_alg_values_supported"][0], "ES256");
+        assert_eq!(document["tls_client_certificate_bound_access_tokens"], true);
     }
 
     #[test]

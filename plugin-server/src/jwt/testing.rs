@@ -22,6 +22,7 @@ use super::claims::{ClaimPath, TimeBounds};
 use super::config::{ErrorFormat, FetchSettings, Issuer, KeySource, Settings};
 use super::presented::Presented;
 use super::process::Process;
+use super::proof::ProofOfPossession;
 use super::refusal::Refusal;
 use super::token::Locations;
 use super::{Authenticator, ConsumerKey};
@@ -229,6 +230,7 @@ pub(super) fn settings(keys: KeySource) -> Settings {
             headers: vec!["authorization".into()],
             cookies: vec![],
             parameters: vec![],
+            dpop: false,
         },
         hide_credentials: true,
         run_on_preflight: false,
@@ -258,6 +260,7 @@ pub(super) fn settings(keys: KeySource) -> Settings {
         },
         token_cache_size: 10_000,
         token_cache_ttl: Duration::from_mins(5),
+        proof_of_possession: ProofOfPossession::OFF,
         protected_resource: None,
         error_format: ErrorFormat::Kong,
     }

@@ -210,14 +210,28 @@ impl Event {
         Some(wire::AuthenticateArgs::decode(&call.arguments[..]).unwrap())
     }
 
-    /// A header of the exit.
+    /// A header of the exit, which it has once.
     pub(crate) fn exit_header(&self, name: &str) -> Option<String> {
+        self.exit_value(name).map(|value| text(Some(value)))
+    }
+
+    /// All the values of a header of the exit.
+    pub(crate) fn exit_header_values(&self, name: &str) -> Vec<String> {
+        match self.exit_value(name).and_then(|value| value.kind.as_ref()) {
+            Some(wire::value::Kind::ListValue(list)) => {
+                list.values.iter().map(|value| text(Some(value))).collect()
+            }
+            _ => self.exit_header(name).into_iter().collect(),
+        }
+    }
+
+    fn exit_value(&self, name: &str) -> Option<&wire::Value> {
         let headers = self.exit.as_ref()?.headers.as_ref()?;
         let entry = headers
             .fields
             .iter()
             .find(|entry| entry.key.eq_ignore_ascii_case(name.as_bytes()))?;
-        Some(text(entry.value.as_ref()))
+        entry.value.as_ref()
     }
 }
 

@@ -10,8 +10,8 @@
 //!
 //! 1. What is wrong with an expression whatever the token is found when the configuration loads: syntax, names,
 //!    functions, nesting, cost.
-//! 2. An evaluation takes at most [`BUDGET`](cost::BUDGET) steps. The interpreter cannot be stopped, so the cost is known
-//!    before: [`cost`] bounds it by the weight of claims and request, and a heavier token is refused unevaluated.
+//! 2. An evaluation takes at most `cost::BUDGET` steps. The interpreter cannot be stopped, so the cost is known
+//!    before: `cost` bounds it by the weight of claims and request, and a heavier token is refused unevaluated.
 //! 3. A refusal names members of the expression, never a claim's value.
 //!
 //! # Source

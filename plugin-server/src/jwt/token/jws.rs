@@ -32,6 +32,14 @@ impl<'a> Jws<'a> {
     ///
     /// See [`Malformed`]. `text` longer than `max_bytes` is refused before anything is decoded.
     pub fn parse(text: &'a [u8], max_bytes: usize) -> Result<(Self, Vec<u8>), Malformed> {
+        Self::with_header(text, max_bytes).map(|(jws, _, payload)| (jws, payload))
+    }
+
+    /// The same, with the whole header.
+    pub(super) fn with_header(
+        text: &'a [u8],
+        max_bytes: usize,
+    ) -> Result<(Self, Map<String, Value>, Vec<u8>), Malformed> {
         if text.len() > max_bytes {
             return Err(Malformed::TooLong);
         }
@@ -68,7 +76,7 @@ impl<'a> Jws<'a> {
             signing_input,
             signature,
         };
-        Ok((jws, payload))
+        Ok((jws, header, payload))
     }
 }
 

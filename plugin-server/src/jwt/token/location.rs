@@ -1,5 +1,7 @@
 //! Where a request carries its token (RFC 6750 §2), and the request without it.
 
+use crate::jwt::presented::Scheme;
+
 /// The places that are searched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Locations {
@@ -9,6 +11,8 @@ pub struct Locations {
     pub cookies: Vec<String>,
     /// Query parameter names, case-sensitive.
     pub parameters: Vec<String>,
+    /// Whether `authorization` may carry the scheme `DPoP` instead (RFC 9449 §7.1).
+    pub dpop: bool,
 }
 
 /// What a search came to.
@@ -27,6 +31,8 @@ pub enum Search {
 pub struct Found {
     /// The token as sent.
     pub token: Vec<u8>,
+    /// The scheme under which it was sent: `Bearer`, but for `DPoP` in `authorization`.
+    pub scheme: Scheme,
     /// Names (lower-case) of the headers that held it.
     pub headers: Vec<String>,
     /// Whether a cookie held it.
@@ -40,6 +46,7 @@ impl std::fmt::Debug for Found {
         formatter
             .debug_struct("Found")
             .field("token", &"[redacted]")
+            .field("scheme", &self.scheme)
             .field("headers", &self.headers)
             .field("in_cookie", &self.in_cookie)
             .field("in_query", &self.in_query)
@@ -64,15 +71,15 @@ impl Locations {
                 .headers
                 .iter()
                 .find(|known| known.as_bytes().eq_ignore_ascii_case(name))
-                && let Some(token) = header_token(known, value)
-                && let Some(found) = tokens.add(token)
+                && let Some((scheme, token)) = self.header_token(known, value)
+                && let Some(found) = tokens.add(scheme, token)
                 && !found.headers.contains(known)
             {
                 found.headers.push(known.clone());
             }
             if !self.cookies.is_empty() && name.eq_ignore_ascii_case(b"cookie") {
                 for (_, token) in cookies(value).filter(|(name, _)| is_named(&self.cookies, name)) {
-                    if let Some(found) = tokens.add(trim(token)) {
+                    if let Some(found) = tokens.add(Scheme::Bearer, trim(token)) {
                         found.in_cookie = true;
                     }
                 }
@@ -82,7 +89,7 @@ impl Locations {
             for pair in query.split(|byte| *byte == b'&') {
                 let (name, value) = split_once(pair, b'=').unwrap_or((pair, b""));
                 if is_named(&self.parameters, &percent_decoded(name))
-                    && let Some(found) = tokens.add(&percent_decoded(value))
+                    && let Some(found) = tokens.add(Scheme::Bearer, &percent_decoded(value))
                 {
                     found.in_query = true;
                 }
@@ -98,23 +105,51 @@ impl Locations {
     }
 }
 
+impl Locations {
+    fn header_token<'v>(&self, name: &str, value: &'v [u8]) -> Option<(Scheme, &'v [u8])> {
+        let value = trim(value);
+        if let Some(token) = after_scheme(value, b"bearer") {
+            return Some((Scheme::Bearer, token));
+        }
+        match name {
+            "authorization" if self.dpop => {
+                after_scheme(value, b"dpop").map(|token| (Scheme::Dpop, token))
+            }
+            "authorization" | "proxy-authorization" => None,
+            _ => Some((Scheme::Bearer, value)),
+        }
+    }
+}
+
+impl Search {
+    /// The scheme of the token, if there is one.
+    pub fn scheme(&self) -> Scheme {
+        match self {
+            Self::One(found) => found.scheme,
+            Self::Nothing | Self::Several => Scheme::Bearer,
+        }
+    }
+}
+
 struct Tokens {
     found: Option<Found>,
     several: bool,
 }
 
 impl Tokens {
-    fn add(&mut self, token: &[u8]) -> Option<&mut Found> {
+    fn add(&mut self, scheme: Scheme, token: &[u8]) -> Option<&mut Found> {
         if token.is_empty() {
             return None;
         }
         let found = self.found.get_or_insert_with(|| Found {
             token: token.to_vec(),
+            scheme,
             headers: Vec::new(),
             in_cookie: false,
             in_query: false,
         });
-        if found.token == token {
+        // One token under two schemes asks for two judgements.
+        if found.token == token && found.scheme == scheme {
             Some(found)
         } else {
             self.several = true;
@@ -123,22 +158,10 @@ impl Tokens {
     }
 }
 
-fn header_token<'v>(name: &str, value: &'v [u8]) -> Option<&'v [u8]> {
-    const SCHEME: &[u8] = b"bearer";
-    let value = trim(value);
-    let bearer = match value.split_at_checked(SCHEME.len()) {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case(SCHEME) && rest.first() == Some(&b' ') =>
-        {
-            Some(trim(rest))
-        }
-        _ => None,
-    };
-    match bearer {
-        Some(token) => Some(token),
-        None if name == "authorization" || name == "proxy-authorization" => None,
-        None => Some(value),
-    }
+/// What follows the scheme `named` (lower-case) and a space.
+fn after_scheme<'v>(value: &'v [u8], named: &[u8]) -> Option<&'v [u8]> {
+    let (scheme, rest) = value.split_at_checked(named.len())?;
+    (scheme.eq_ignore_ascii_case(named) && rest.first() == Some(&b' ')).then(|| trim(rest))
 }
 
 /// The cookie header's value without the named cookies; `None` when nothing is left.
@@ -226,6 +249,7 @@ mod tests {
             headers: vec!["authorization".into(), "x-token".into()],
             cookies: vec!["session".into()],
             parameters: vec!["jwt".into()],
+            dpop: false,
         }
     }
 
@@ -274,6 +298,24 @@ mod tests {
                 "{value:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_scheme_dpop_counts_only_where_it_is_spoken() {
+        let headers = [(&b"authorization"[..], &b"dPoP a.b.c"[..])];
+        assert_eq!(
+            everywhere().search(headers.into_iter(), b""),
+            Search::Nothing
+        );
+        let spoken = Locations {
+            dpop: true,
+            ..everywhere()
+        };
+        let search = spoken.search(headers.into_iter(), b"");
+        assert_eq!(search.scheme(), Scheme::Dpop);
+        assert_eq!(token(search), "a.b.c");
+        let both = [headers[0], (b"authorization", b"Bearer a.b.c")];
+        assert_eq!(spoken.search(both.into_iter(), b""), Search::Several);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! 2. One reading only: padding, spaces, trailing bits, repeated members, deep nesting and a byte order mark are
 //!    refused, so that no other parser can see another token in the same bytes.
 //! 3. The header chooses among keys that the configuration trusts and nothing else: `jwk`, `jku`, `x5u` and `x5c`
-//!    are never looked at.
+//!    are never looked at. Only a proof (`super::proof`) brings its own key, which by itself proves nothing.
 
 mod json;
 mod jws;
@@ -53,9 +53,17 @@ impl<'a> Token<'a> {
     ///
     /// See [`Malformed`]. `text` longer than `max_bytes` is refused before anything is decoded.
     pub fn parse(text: &'a [u8], max_bytes: usize) -> Result<Self, Malformed> {
-        let (jws, payload) = Jws::parse(text, max_bytes)?;
+        Self::with_header(text, max_bytes).map(|(token, _)| token)
+    }
+
+    /// The same, with the whole header: for a proof, which brings its own key. A token's key is never in it.
+    pub(super) fn with_header(
+        text: &'a [u8],
+        max_bytes: usize,
+    ) -> Result<(Self, Map<String, Value>), Malformed> {
+        let (jws, header, payload) = Jws::with_header(text, max_bytes)?;
         let claims = json::object(&payload).map_err(|reason| Malformed::Json("payload", reason))?;
-        Ok(Self { jws, claims })
+        Ok((Self { jws, claims }, header))
     }
 
     /// The issuer that the token names: a string, as the standard demands, or nothing.

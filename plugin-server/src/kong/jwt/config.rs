@@ -14,6 +14,7 @@ use crate::jwt::config::{ErrorFormat, FetchSettings, InvalidSetting, Issuer, Key
 use crate::jwt::expression::Expression;
 use crate::jwt::identity::UpstreamHeader;
 use crate::jwt::keys::Secret;
+use crate::jwt::proof::{Mode, ProofOfPossession};
 use crate::jwt::resource::ProtectedResource;
 use crate::jwt::token::{Locations, normalized_type};
 
@@ -128,6 +129,8 @@ pub struct Config {
     /// How many seconds a verified token is remembered at most, never beyond its exp.
     #[kong(default = 300, between = [0, 86400])]
     token_cache_ttl: u32,
+    /// Whether tokens must be bound to a key, so that a stolen one opens nothing.
+    proof_of_possession: ProofOfPossessionConfig,
     /// The address of the protected resource as its clients write it, for RFC 9728 and MCP. Needs metadata_endpoint.
     #[kong(len_min = 1)]
     resource: Option<String>,
@@ -225,6 +228,36 @@ struct UpstreamHeaderConfig {
     required: bool,
 }
 
+/// The field `proof_of_possession`.
+#[derive(Debug, Deserialize, PluginConfig)]
+struct ProofOfPossessionConfig {
+    /// Proofs by DPoP (RFC 9449): with optional, bound tokens (cnf.jkt) need one and others pass; with required, every token.
+    #[kong(default = "off")]
+    dpop: ModeName,
+    /// Certificate-bound tokens (RFC 8705), likewise by cnf.x5t#S256. Kong must ask clients for certificates in TLS.
+    #[kong(default = "off")]
+    mtls: ModeName,
+}
+
+/// The values of `proof_of_possession`.
+#[derive(Debug, Clone, Copy, Deserialize, PluginConfig)]
+#[serde(rename_all = "lowercase")]
+enum ModeName {
+    Off,
+    Optional,
+    Required,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Off => Self::Off,
+            ModeName::Optional => Self::Optional,
+            ModeName::Required => Self::Required,
+        }
+    }
+}
+
 /// The values of `error_format`.
 #[derive(Debug, Clone, Copy, Deserialize, PluginConfig)]
 #[serde(rename_all = "lowercase")]
@@ -274,6 +307,7 @@ impl Config {
                     .collect(),
                 cookies: self.cookie_names,
                 parameters: self.uri_param_names,
+                dpop: !matches!(self.proof_of_possession.dpop, ModeName::Off),
             },
             hide_credentials: self.hide_credentials,
             run_on_preflight: self.run_on_preflight,
@@ -330,6 +364,10 @@ impl Config {
             fetch,
             token_cache_size: self.token_cache_size.into(),
             token_cache_ttl: seconds(self.token_cache_ttl),
+            proof_of_possession: ProofOfPossession {
+                dpop: self.proof_of_possession.dpop.into(),
+                mtls: self.proof_of_possession.mtls.into(),
+            },
             protected_resource,
             error_format: match self.error_format {
                 ErrorFormatName::Kong => ErrorFormat::Kong,

@@ -14,7 +14,7 @@ use kong_pdk::argument::{EntityId, MaxEntries, Status};
 use kong_pdk::plugin::Access;
 use kong_pdk::request::Headers;
 use kong_pdk::{
-    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, phase, request,
+    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, nginx, phase, request,
 };
 
 pub use self::config::Config;
@@ -22,9 +22,11 @@ use self::upstream::Upstream;
 use crate::jwt::answer::{self, Answer};
 use crate::jwt::expression::{Expression, RequestLine};
 use crate::jwt::outcomes::Outcome;
-use crate::jwt::presented::Presented;
+use crate::jwt::presented::{Presented, Scheme};
 use crate::jwt::process::Process;
+use crate::jwt::proof::{Mode, ProofOfPossession};
 use crate::jwt::refusal::Refusal;
+use crate::jwt::resource::ProtectedResource;
 use crate::jwt::token::{Found, Search};
 use crate::jwt::{Authenticator, Consumer, Lookup, Verified};
 
@@ -65,18 +67,24 @@ impl Plugin for LlmJwt {
 struct Shown {
     headers: Headers,
     query: ByteString,
+    /// The token, looked for in both.
+    search: Search,
     /// Empty where nothing depends on it.
     method: String,
     /// Normalized; empty where nothing depends on it.
     path: String,
+    /// Scheme, host, port and path as the client wrote them; empty where nothing depends on it.
+    target: String,
+    /// The client's certificate as PEM; empty where nothing depends on it.
+    certificate: ByteString,
     /// Whether another plugin has authenticated it. Asked for only where that matters.
     authenticated: bool,
 }
 
 /// What is decided about a request that goes on.
-enum Passing {
+enum Passing<'s> {
     /// A valid token, where it was, and its consumer.
-    Granted(Arc<Verified>, Found, Option<Consumer>),
+    Granted(Arc<Verified>, &'s Found, Option<Consumer>),
     /// No valid token, but a consumer for that.
     Anonymous(Consumer),
     /// A CORS preflight: nobody is calling.
@@ -114,12 +122,15 @@ impl Access for LlmJwt {
                 .prepare(&passing, kong);
                 Ok(Flow::Continue)
             }
-            Err(refusal) => Ok(Flow::Exit(refuse(authenticator, &refusal, kong))),
+            Err(refusal) => {
+                let scheme = shown.search.scheme();
+                Ok(Flow::Exit(refuse(authenticator, &refusal, scheme, kong)))
+            }
         }
     }
 }
 
-impl Passing {
+impl Passing<'_> {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Granted(..) => Outcome::Granted,
@@ -136,7 +147,15 @@ async fn ask(
     let settings = authenticator.settings();
     let expression = settings.expression.as_ref();
     let serves_metadata = settings.protected_resource.is_some();
-    let (headers, query, credential, method, path) = kong
+    let ProofOfPossession { dpop, mtls } = settings.proof_of_possession;
+    let proves = dpop != Mode::Off;
+    // The origin that is configured is better than the one that a client can name in Host.
+    let origin = settings
+        .protected_resource
+        .as_ref()
+        .map(ProtectedResource::origin);
+    let asks_origin = proves && origin.is_none();
+    let (headers, query, credential, method, path, scheme, host, port, sent, certificate) = kong
         .batch((
             request::get_headers(MaxEntries::MOST),
             (!settings.locations.parameters.is_empty()).then(request::get_raw_query),
@@ -144,30 +163,43 @@ async fn ask(
                 .anonymous
                 .as_ref()
                 .map(|_| client::get_credential()),
-            (serves_metadata || expression.is_some_and(Expression::reads_method))
+            (proves || serves_metadata || expression.is_some_and(Expression::reads_method))
                 .then(request::get_method),
             (serves_metadata || expression.is_some_and(Expression::reads_path))
                 .then(request::get_path),
+            asks_origin.then(request::get_forwarded_scheme),
+            asks_origin.then(request::get_forwarded_host),
+            asks_origin.then(request::get_forwarded_port),
+            proves.then(request::get_path_with_query),
+            (mtls != Mode::Off).then(|| nginx::get_var(CERTIFICATE)),
         ))
         .await?;
     let text = |bytes: Option<ByteString>| {
         String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
     };
+    let origin = origin.unwrap_or_else(|| {
+        let port = port.unwrap_or_default();
+        format!("{}://{}:{port}", text(scheme), text(host))
+    });
+    let query = query.unwrap_or_default();
     Ok(Shown {
+        search: settings.locations.search(headers.iter(), &query),
+        target: format!("{origin}{}", text(sent)),
+        certificate: certificate.flatten().unwrap_or_default(),
         method: text(method),
         path: text(path),
         headers,
-        query: query.unwrap_or_default(),
+        query,
         authenticated: credential.flatten().is_some(),
     })
 }
 
 /// Decides about a request. `Err` within means refused, `Err` without that Kong could not be asked.
-async fn decide(
+async fn decide<'s>(
     authenticator: &Authenticator,
-    shown: &Shown,
+    shown: &'s Shown,
     kong: &mut Kong<phase::Access>,
-) -> Result<Result<Passing, Refusal>, HandlerError> {
+) -> Result<Result<Passing<'s>, Refusal>, HandlerError> {
     let settings = authenticator.settings();
     if shown.headers.iter().count() >= MOST_HEADERS {
         return Ok(Err(Refusal::TooManyHeaders));
@@ -195,26 +227,31 @@ async fn decide(
     }
 }
 
-async fn judge(
+async fn judge<'s>(
     authenticator: &Authenticator,
-    shown: &Shown,
+    shown: &'s Shown,
     kong: &mut Kong<phase::Access>,
-) -> Result<Result<Passing, Refusal>, HandlerError> {
-    let found = match authenticator
-        .settings()
-        .locations
-        .search(shown.headers.iter(), &shown.query)
-    {
+) -> Result<Result<Passing<'s>, Refusal>, HandlerError> {
+    let found = match &shown.search {
         Search::One(found) => found,
         Search::Nothing => return Ok(Err(Refusal::Missing)),
         Search::Several => return Ok(Err(Refusal::Ambiguous)),
     };
     let presented = Presented {
         token: &found.token,
+        scheme: found.scheme,
         request: RequestLine {
             method: &shown.method,
             path: &shown.path,
         },
+        target: &shown.target,
+        proofs: shown
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(PROOF.as_bytes()))
+            .map(|(_, value)| value)
+            .collect(),
+        certificate: &shown.certificate,
     };
     let verified = match authenticator.authenticate(&presented).await {
         Ok(verified) => verified,
@@ -227,6 +264,13 @@ async fn judge(
     }
     Ok(Ok(Passing::Granted(verified, found, consumer)))
 }
+
+/// The header of proofs (RFC 9449 §4.1).
+const PROOF: &str = "dpop";
+
+/// nginx's variable of the certificate that the client has shown in TLS: nginx has checked that it holds the key, and has one
+/// only if it asks for it (`nginx_proxy_ssl_verify_client`). No client can set it otherwise.
+const CERTIFICATE: &str = "ssl_client_raw_cert";
 
 /// As many header lines as Kong shows at most. A request that reaches it may have more.
 const MOST_HEADERS: usize = 1000;
@@ -295,9 +339,14 @@ fn text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
-fn refuse(authenticator: &Authenticator, refusal: &Refusal, kong: &Kong<phase::Access>) -> Exit {
+fn refuse(
+    authenticator: &Authenticator,
+    refusal: &Refusal,
+    scheme: Scheme,
+    kong: &Kong<phase::Access>,
+) -> Exit {
     authenticator.outcomes().count(refusal.outcome());
-    let answer = Answer::new(refusal, authenticator.settings());
+    let answer = Answer::new(refusal, scheme, authenticator.settings());
     let route = kong.scope().route_id.as_ref().map(ToString::to_string);
     let plugin_id = kong.scope().plugin_id.as_ref().map(ToString::to_string);
     if answer.status < 500 {
@@ -311,8 +360,22 @@ fn refuse(authenticator: &Authenticator, refusal: &Refusal, kong: &Kong<phase::A
 fn exit(answer: Answer) -> Exit {
     let status = Status::new(answer.status).expect("answers have ordinary statuses");
     let exit = Exit::new(status).body(answer.body);
-    answer
-        .headers
+    // Kong keeps one entry of a name, which may hold several values.
+    let mut headers: Vec<(&str, Vec<String>)> = Vec::new();
+    for (name, value) in answer.headers {
+        match headers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, values)) => values.push(value),
+            None => headers.push((name, vec![value])),
+        }
+    }
+    headers
         .into_iter()
-        .fold(exit, |exit, (name, value)| exit.header(name, value))
+        .fold(exit, |exit, (name, mut values)| match values.pop() {
+            Some(only) if values.is_empty() => exit.header(name, only),
+            Some(last) => {
+                values.push(last);
+                exit.header(name, values)
+            }
+            None => exit,
+        })
 }

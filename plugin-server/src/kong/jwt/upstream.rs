@@ -11,9 +11,10 @@ use kong_pdk::service::request::{clear_header, set_header, set_headers, set_quer
 use kong_pdk::{Kong, client, ctx, phase};
 use serde_json::json;
 
-use super::Passing;
+use super::{PROOF, Passing};
 use crate::jwt::config::Settings;
 use crate::jwt::identity::Identity;
+use crate::jwt::presented::Scheme;
 use crate::jwt::token::{Found, without_cookies, without_parameters};
 use crate::jwt::{Consumer, Verified};
 
@@ -43,7 +44,7 @@ pub(super) struct Upstream<'r> {
 
 impl Upstream<'_> {
     /// Defers every change that the decision asks for.
-    pub(super) fn prepare(&self, passing: &Passing, kong: &mut Kong<phase::Access>) {
+    pub(super) fn prepare(&self, passing: &Passing<'_>, kong: &mut Kong<phase::Access>) {
         let mut set: Vec<(String, String)> = Vec::new();
         match passing {
             Passing::Granted(verified, found, consumer) => {
@@ -112,6 +113,9 @@ impl Upstream<'_> {
         let Settings { locations, .. } = self.settings;
         for name in &found.headers {
             kong.defer(clear_header(name.clone()));
+        }
+        if found.scheme == Scheme::Dpop {
+            kong.defer(clear_header(PROOF));
         }
         if found.in_cookie {
             let lines = self
