@@ -211,21 +211,18 @@ fn plain_escapes(path: &str) -> String {
         let escaped = after
             .get(..2)
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) => {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    plain.push(char::from(byte));
-                } else {
-                    plain.push('%');
-                    plain.push_str(&after[..2].to_ascii_uppercase());
-                }
-                rest = &after[2..];
-            }
-            None => {
-                plain.push('%');
-                rest = after;
-            }
+        let Some(byte) = escaped else {
+            plain.push('%');
+            rest = after;
+            continue;
+        };
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            plain.push(char::from(byte));
+        } else {
+            plain.push('%');
+            plain.push_str(&after[..2].to_ascii_uppercase());
         }
+        rest = &after[2..];
     }
     plain.push_str(rest);
     plain

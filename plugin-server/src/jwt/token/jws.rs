@@ -32,14 +32,19 @@ impl<'a> Jws<'a> {
     ///
     /// See [`Malformed`]. `text` longer than `max_bytes` is refused before anything is decoded.
     pub fn parse(text: &'a [u8], max_bytes: usize) -> Result<(Self, Vec<u8>), Malformed> {
-        Self::with_header(text, max_bytes).map(|(jws, _, payload)| (jws, payload))
+        Opened::parse(text, max_bytes).map(|opened| (opened.jws, opened.payload))
     }
+}
 
-    /// The same, with the whole header.
-    pub(super) fn with_header(
-        text: &'a [u8],
-        max_bytes: usize,
-    ) -> Result<(Self, Map<String, Value>, Vec<u8>), Malformed> {
+/// A compact JWS with all that is in it.
+pub(super) struct Opened<'a> {
+    pub(super) jws: Jws<'a>,
+    pub(super) header: Map<String, Value>,
+    pub(super) payload: Vec<u8>,
+}
+
+impl<'a> Opened<'a> {
+    pub(super) fn parse(text: &'a [u8], max_bytes: usize) -> Result<Self, Malformed> {
         if text.len() > max_bytes {
             return Err(Malformed::TooLong);
         }
@@ -69,14 +74,18 @@ impl<'a> Jws<'a> {
             return Err(Malformed::Header("kid"));
         }
         let typ = text_member(&header, "typ")?.map(normalized_type);
-        let jws = Self {
+        let jws = Jws {
             algorithm,
             kid,
             typ,
             signing_input,
             signature,
         };
-        Ok((jws, header, payload))
+        Ok(Self {
+            jws,
+            header,
+            payload,
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use self::json::NotStrictJson;
 pub use self::jws::Jws;
+use self::jws::Opened;
 pub use self::location::{Found, Locations, Search, without_cookies, without_parameters};
 /// A token whose form is right and whose content is not yet believed.
 #[derive(Debug)]
@@ -61,7 +62,11 @@ impl<'a> Token<'a> {
         text: &'a [u8],
         max_bytes: usize,
     ) -> Result<(Self, Map<String, Value>), Malformed> {
-        let (jws, header, payload) = Jws::with_header(text, max_bytes)?;
+        let Opened {
+            jws,
+            header,
+            payload,
+        } = Opened::parse(text, max_bytes)?;
         let claims = json::object(&payload).map_err(|reason| Malformed::Json("payload", reason))?;
         Ok((Self { jws, claims }, header))
     }

@@ -278,7 +278,7 @@ impl Config {
         let protected_resource = protected_resource(
             self.resource,
             self.authorization_servers,
-            self.scopes_supported,
+            &self.scopes_supported,
             self.metadata_endpoint,
         )?;
         let issuers = self
@@ -469,14 +469,14 @@ impl IssuerConfig {
 fn protected_resource(
     resource: Option<String>,
     authorization_servers: Vec<String>,
-    scopes_supported: Vec<String>,
+    scopes_supported: &[String],
     metadata_endpoint: Option<String>,
 ) -> Result<Option<ProtectedResource>, InvalidSetting> {
     match (resource, metadata_endpoint) {
         (Some(identifier), Some(metadata_endpoint)) => Ok(Some(ProtectedResource {
             identifier,
             authorization_servers,
-            scopes_supported: scopes("scopes_supported", &scopes_supported)?
+            scopes_supported: scopes("scopes_supported", scopes_supported)?
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
