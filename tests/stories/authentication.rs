@@ -119,3 +119,64 @@ pub(crate) async fn credentials_do_not_reach_the_provider(world: &mut World) -> 
     );
     Ok(())
 }
+
+/// RFC 9728, as a client of MCP walks it: a challenge, the document that it names, the issuer that the document names.
+pub(crate) async fn a_client_without_a_token_is_told_where_to_get_one(
+    world: &mut World,
+) -> Result<()> {
+    let body = question("Where do I get a token?", 1);
+    let refusal = world
+        .caller("/agents/v1", Credential::None)?
+        .chat(&body)
+        .await?;
+    ensure!(refusal.status == 401, "answered {}", refusal.status);
+    let challenge = refusal.headers["www-authenticate"].to_str()?;
+    let named = "https://gateway.example/.well-known/oauth-protected-resource/agents";
+    ensure!(
+        challenge.contains(&format!("resource_metadata=\"{named}\"")),
+        "the challenge is {challenge:?}"
+    );
+    let url = format!(
+        "{}/.well-known/oauth-protected-resource/agents",
+        world.gateway.proxy_url()
+    );
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let answer = client.get(url).send().await?;
+    ensure!(answer.status() == 200, "answered {}", answer.status());
+    let metadata: serde_json::Value = answer.json().await?;
+    ensure!(
+        metadata["resource"] == "https://gateway.example/agents"
+            && metadata["authorization_servers"][0] == "https://issuer.example"
+            && metadata["scopes_supported"][0] == "chat",
+        "{metadata}"
+    );
+    Ok(())
+}
+
+pub(crate) async fn claims_and_a_condition_decide_who_passes(world: &mut World) -> Result<()> {
+    let body = question("May I?", 1);
+    for (tenant, tier, status) in [
+        ("acme", "pro", 200),
+        ("acme", "free", 403),
+        ("banned", "pro", 403),
+    ] {
+        let caller = world.tenant_in_tier("/agents/v1", tenant, tier).await?;
+        let answer = caller.chat(&body).await?;
+        ensure!(
+            answer.status == status,
+            "{tenant} in tier {tier}: answered {}: {}",
+            answer.status,
+            answer.body
+        );
+        let challenge = answer.headers.get("www-authenticate");
+        ensure!(
+            status == 200
+                || challenge.is_some_and(|text| text
+                    .as_bytes()
+                    .windows(18)
+                    .any(|part| part == b"insufficient_scope")),
+            "{tenant} in tier {tier}: the challenge is {challenge:?}"
+        );
+    }
+    Ok(())
+}

@@ -86,6 +86,8 @@ fn all() -> impl IntoIterator<Item = Story> {
         authentication::tokens_that_are_absent_forged_or_expired_are_refused,
         authentication::a_claim_header_cannot_be_spoofed,
         authentication::credentials_do_not_reach_the_provider,
+        authentication::a_client_without_a_token_is_told_where_to_get_one,
+        authentication::claims_and_a_condition_decide_who_passes,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
         configuration::configuration_pushed_often_makes_nothing_grow,
