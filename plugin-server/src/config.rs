@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -137,6 +138,16 @@ pub enum ProcessConfigError {
     },
 }
 
+impl ProcessConfigError {
+    /// What is wrong with the value of a field.
+    pub(crate) fn value(field: &'static str, problem: impl fmt::Display) -> Self {
+        Self::Value {
+            field,
+            problem: problem.to_string(),
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -233,12 +244,7 @@ impl ProcessConfig {
     }
 
     fn check(&self) -> Result<(), ProcessConfigError> {
-        let problem = |field, problem: &str| {
-            Err(ProcessConfigError::Value {
-                field,
-                problem: problem.to_owned(),
-            })
-        };
+        let problem = |field, problem: &str| Err(ProcessConfigError::value(field, problem));
         if let Err(error) = self.log.level.parse::<EnvFilter>() {
             return problem("log.level", &error.to_string());
         }
@@ -368,10 +374,8 @@ fn admin_token(
 ) -> Result<Option<AdminToken>, ProcessConfigError> {
     let secret = Secret::either(TOKEN, variable, "admin.token_file", file)?;
     let token = secret.map(|Secret { text, field }| {
-        AdminToken::new(&text).map_err(|problem: InvalidToken| ProcessConfigError::Value {
-            field,
-            problem: problem.to_string(),
-        })
+        AdminToken::new(&text)
+            .map_err(|problem: InvalidToken| ProcessConfigError::value(field, problem))
     });
     token.transpose()
 }

@@ -79,12 +79,7 @@ impl TracingConfig {
     ///
     /// When a value cannot work; the text never repeats the address, which may hold a password.
     pub(crate) fn check(&self) -> Result<(), ProcessConfigError> {
-        let problem = |field, problem: &str| {
-            Err(ProcessConfigError::Value {
-                field,
-                problem: problem.to_owned(),
-            })
-        };
+        let problem = |field, problem: &str| Err(ProcessConfigError::value(field, problem));
         let Ok(url) = Url::parse(&self.endpoint) else {
             return problem(
                 "tracing.endpoint",

@@ -89,17 +89,22 @@ impl WebhookSection {
         let secret_file = args.secret_file.or(self.secret_file);
         let secret = Secret::of(SECRET, "webhook.secret_file", secret_file.as_deref())?;
         let config = WebhookConfig {
-            url: receiver(&url).map_err(|problem| value("webhook.url", problem))?,
+            url: receiver(&url)
+                .map_err(|problem| ProcessConfigError::value("webhook.url", problem))?,
             secret: secret
                 .map(|secret| {
-                    WebhookSecret::new(&secret.text).map_err(|problem| value(secret.field, problem))
+                    WebhookSecret::new(&secret.text)
+                        .map_err(|problem| ProcessConfigError::value(secret.field, problem))
                 })
                 .transpose()?,
             secret_file,
             timeout_ms: args.timeout_ms.or(self.timeout_ms).unwrap_or(TIMEOUT_MS),
         };
         if !(100..=60_000).contains(&config.timeout_ms) {
-            return Err(value("webhook.timeout_ms", "100 to 60000"));
+            return Err(ProcessConfigError::value(
+                "webhook.timeout_ms",
+                "100 to 60000",
+            ));
         }
         Ok(Some(config))
     }
@@ -109,13 +114,6 @@ impl WebhookConfig {
     /// The most time that one attempt may take.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
-    }
-}
-
-fn value(field: &'static str, problem: impl fmt::Display) -> ProcessConfigError {
-    ProcessConfigError::Value {
-        field,
-        problem: problem.to_string(),
     }
 }
 

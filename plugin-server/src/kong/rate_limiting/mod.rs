@@ -34,7 +34,7 @@ pub use self::config::Config;
 use self::context::{Answered, to_json};
 pub use self::instance::Instance;
 use crate::rate_limiting::answer::{Reason, Refusal};
-use crate::rate_limiting::api::{Address, Api};
+use crate::rate_limiting::api::Api;
 use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
@@ -179,9 +179,7 @@ impl Access for RateLimiting {
                     pricing.api
                 } else {
                     let path = kong.call(request::get_path()).await?;
-                    Address::of(&path.to_string_lossy())
-                        .map(|address| address.api)
-                        .unwrap_or_default()
+                    Api::of_path(&path.to_string_lossy()).unwrap_or_default()
                 };
                 return Ok(Flow::Exit(exit(refusal, api)));
             }
@@ -242,21 +240,25 @@ impl Log for RateLimiting {
         } = answered;
         let handle: Handle = handle.parse()?;
         // A configuration may have changed its store meanwhile; the books are closed where they were opened.
-        let named;
-        let store = if instance.store().name() == handle.store {
-            instance.store()
-        } else {
-            let Some(store) = self.stores.named(&handle.store) else {
-                warn!(store = %handle.store, reservation = %handle.reservation,
-                    "the store of a request is not configured any more: its charge stands");
-                return Ok(());
-            };
-            named = store;
-            &named
+        let own = instance.store();
+        let store = (own.name() == handle.store)
+            .then(|| own.clone())
+            .or_else(|| self.stores.named(&handle.store));
+        let Some(store) = store else {
+            warn!(store = %handle.store, reservation = %handle.reservation,
+                "the store of a request is not configured any more: its charge stands");
+            return Ok(());
         };
         let (outcomes, learned) = (&self.outcomes, &self.learned);
-        let closing =
-            Policy::settle(store, &handle, observed.as_ref(), status, outcomes, learned).await;
+        let closing = Policy::settle(
+            &store,
+            &handle,
+            observed.as_ref(),
+            status,
+            outcomes,
+            learned,
+        )
+        .await;
         span.settled(telemetry::Settled {
             tokens: closing
                 .spent
