@@ -34,13 +34,14 @@ pub enum Command {
         #[command(flatten)]
         process: ProcessArgs,
     },
-    /// Print what Kong's query command must print for one plugin: its name, phases, priority and schema.
+    /// Print what Kong's query command must print for one plugin: its name, phases, priority and schema. Without a name, write that of each
+    /// to DIR/PLUGIN.json, as `serve` does: all that a control plane needs.
     Dump {
         /// The plugin's name, such as llm-jwt.
-        plugin: String,
+        plugin: Option<String>,
         /// The directory that is shared with Kong; Kong itself takes the socket's path from its own configuration.
-        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR", default_value = ".")]
-        dir: PathBuf,
+        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR", required_unless_present = "plugin")]
+        dir: Option<PathBuf>,
     },
     /// Ask the server on DIR/plugins.sock for its plugins; the exit code is 0 if it answers as it should.
     Healthcheck {

@@ -1,7 +1,7 @@
 //! Parse, wire, run, drain.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -39,6 +39,10 @@ fn run(cli: Cli, parent: ParentWatch) -> anyhow::Result<()> {
         ),
         Command::Dump { plugin, dir } => {
             let plugins = Plugins::new(&ProcessConfig::resolve(ProcessArgs::default())?)?;
+            let dir = dir.unwrap_or_else(|| PathBuf::from("."));
+            let Some(plugin) = plugin else {
+                return plugins.write_dumps(&dir);
+            };
             let known = || {
                 format!(
                     "no plugin is named {plugin:?}; there are {}",

@@ -100,6 +100,27 @@ impl Plugins {
             .dump(plugin, &dir.join(SOCKET).to_string_lossy())?;
         Some(format!("{dump:#}\n"))
     }
+
+    /// Writes what [`dump`](Self::dump) says of each plugin to `dir/PLUGIN.json`, for readers who never see half a file. The directory is
+    /// made if it is absent.
+    ///
+    /// # Errors
+    ///
+    /// When the directory or a file cannot be written.
+    pub fn write_dumps(&self, dir: &Path) -> anyhow::Result<()> {
+        make_directory(dir)?;
+        for name in self.server.plugin_names() {
+            let dump = self
+                .dump(name, dir)
+                .context("a server describes its own plugins")?;
+            write_atomically(&dir.join(name).with_extension("json"), &dump)?;
+        }
+        Ok(())
+    }
+}
+
+fn make_directory(dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))
 }
 
 fn bounded<T: Plugin>(registration: Registration<T>, events: &EventsConfig) -> Registration<T> {
@@ -121,8 +142,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let plugins = Plugins::new(config)?;
-    fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    make_directory(dir)?;
     let state_file = match &config.store.state_file {
         Some(path) => Some(plugins.stores.keep_in(path)?),
         None => None,
@@ -150,12 +170,7 @@ pub async fn serve(
         None => None,
     };
 
-    for name in plugins.server.plugin_names() {
-        let dump = plugins
-            .dump(name, dir)
-            .context("a server describes its own plugins")?;
-        write_atomically(&dir.join(name).with_extension("json"), &dump)?;
-    }
+    plugins.write_dumps(dir)?;
     let socket = dir.join(SOCKET);
     let listener = server::bind(&socket, SOCKET_MODE)
         .with_context(|| format!("cannot listen on {}", socket.display()))?;

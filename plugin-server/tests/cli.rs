@@ -131,6 +131,21 @@ fn every_field(fields: &[Value], visit: &mut impl FnMut(&str, &Value)) {
 }
 
 #[test]
+fn all_dumps_are_written_for_a_control_plane_that_runs_no_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("made/for/it");
+    let shared_text = shared.to_str().unwrap();
+    assert_eq!(stdout(&output(&["dump", "--dir", shared_text])), "");
+    for name in ["llm-jwt", "llm-rate-limiting"] {
+        let printed = stdout(&output(&["dump", name, "--dir", shared_text]));
+        let written = fs::read_to_string(shared.join(name).with_extension("json")).unwrap();
+        assert_eq!(written, printed);
+    }
+    assert_eq!(fs::read_dir(&shared).unwrap().count(), 2);
+    assert_eq!(output(&["dump"]).status.code(), Some(2), "it says where");
+}
+
+#[test]
 fn a_plugin_that_is_not_there_is_named_with_those_that_are() {
     let output = output(&["dump", "nothing"]);
     assert_eq!(output.status.code(), Some(1));

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use kong_pdk::argument::Status;
 use kong_pdk::plugin::{Access, Log};
 use kong_pdk::{ConfigError, Exit, Flow, HandlerError, Kong, Plugin, PluginConfig, Server};
-use kong_pdk::{phase, registration, request, response, server};
+use kong_pdk::{client, ctx, phase, registration, request, response, server, service};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,6 +73,51 @@ impl Access for EmptyWithLog {
 
 impl Log for EmptyWithLog {
     async fn log(&self, _instance: &(), _kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+/// The calls without which nobody counts a consumer's tokens, and nothing else: who asks, what for, what the client is told, what
+/// `log` needs of `access`, and what the usage tap saw.
+struct Counting;
+
+impl Plugin for Counting {
+    const NAME: &'static str = "bench-counting";
+    const VERSION: &'static str = VERSION;
+    const PRIORITY: i32 = PRIORITY;
+    type Config = NoConfig;
+    type Instance = ();
+
+    fn configure(&self, _config: NoConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+impl Access for Counting {
+    async fn access(
+        &self,
+        _instance: &(),
+        kong: &mut Kong<phase::Access>,
+    ) -> Result<Flow, HandlerError> {
+        kong.batch((client::get_consumer(), request::get_raw_body()))
+            .await?;
+        kong.defer(response::set_headers([
+            ("x-ratelimit-limit-tokens", "1000000000"),
+            ("x-ratelimit-remaining-tokens", "1000000000"),
+            ("x-ratelimit-reset-tokens", "60s"),
+        ]));
+        kong.defer(ctx::set_shared(
+            "llm_rate_limiting",
+            r#"{"m":"gpt-4o-mini"}"#,
+        ));
+        kong.defer(service::request::set_header("Accept-Encoding", "identity"));
+        Ok(Flow::Continue)
+    }
+}
+
+impl Log for Counting {
+    async fn log(&self, _instance: &(), kong: &mut Kong<phase::Log>) -> Result<(), HandlerError> {
+        kong.call(ctx::get_shared("llm_tap")).await?;
         Ok(())
     }
 }
@@ -172,6 +217,7 @@ async fn serve() -> Result<()> {
     let server = Server::builder()
         .plugin(registration!(Empty))
         .plugin(registration!(EmptyWithLog))
+        .plugin(registration!(Counting))
         .plugin(registration!(Refusing))
         .plugin(registration!(TwoCalls))
         .build()?;

@@ -1,7 +1,7 @@
 //! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers, the comparison.
 //!
 //! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `promtool`, `helm` with the chart's path in
-//! `KONG_CHART`), the real tool looks too; where it has not, that check is named as skipped.
+//! `KONG_CHART`, `kubernetes-validate`), the real tool looks too; where it has not, that check is named as skipped.
 
 mod comparison;
 mod compose;
@@ -56,17 +56,44 @@ const CHECKS: &[Check] = &[
         observe::provisioning_is_whole,
     ),
     (
-        "helm_sidecar_says_the_same_as_kong_conf",
-        helm::sidecar_agrees_with_kong_conf,
+        "helm_layers_are_all_checked",
+        helm::layers::every_layer_is_in_a_combination,
     ),
-    ("helm_sidecar_is_hardened", helm::sidecar_is_hardened),
+    (
+        "helm_sidecar_says_the_same_as_kong_conf",
+        helm::layers::sidecar_agrees_with_kong_conf,
+    ),
+    (
+        "helm_schemas_are_those_of_the_sidecar",
+        helm::layers::schemas_agree_with_the_sidecar,
+    ),
+    (
+        "helm_ingress_chart_repeats_the_sidecar",
+        helm::layers::the_ingress_chart_repeats_the_sidecar,
+    ),
+    (
+        "helm_sidecar_is_hardened",
+        helm::layers::sidecar_is_hardened,
+    ),
     (
         "helm_lists_live_in_one_layer_each",
-        helm::lists_live_in_one_layer,
+        helm::layers::lists_live_in_one_layer,
     ),
     (
         "helm_layers_avoid_the_chart_s_silent_traps",
-        helm::avoids_silent_traps,
+        helm::layers::avoids_silent_traps,
+    ),
+    (
+        "helm_alerts_are_those_of_observe",
+        helm::manifests::alerts_are_those_of_observe,
+    ),
+    (
+        "helm_metrics_are_scraped_where_they_are_served",
+        helm::manifests::metrics_are_scraped_where_they_are_served,
+    ),
+    (
+        "helm_only_kong_may_reach_valkey",
+        helm::manifests::only_kong_may_reach_valkey,
     ),
     (
         "comparison_is_what_the_readme_says",
@@ -101,9 +128,24 @@ const TOOLS: &[Tool] = &[
         observe::the_tool_accepts_it,
     ),
     (
-        "helm_renders_every_combination",
-        helm::tool,
-        helm::the_tool_renders_it,
+        "helm_starts_kong_with_the_plugins",
+        helm::rendered::helm,
+        helm::rendered::kong_starts_with_the_plugins,
+    ),
+    (
+        "helm_renders_the_ingress_chart",
+        helm::rendered::helm_with_the_ingress_chart,
+        helm::rendered::kong_starts_with_the_plugins,
+    ),
+    (
+        "helm_renders_no_secret",
+        helm::rendered::helm,
+        helm::rendered::secrets_are_references,
+    ),
+    (
+        "kubernetes_accepts_every_combination",
+        helm::rendered::schemas,
+        helm::rendered::satisfies_the_schemas_of_kubernetes,
     ),
 ];
 

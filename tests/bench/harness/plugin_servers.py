@@ -20,7 +20,7 @@ class PluginServer:
 
 PLUGINS = {
     "llm": ["llm-jwt", "llm-rate-limiting"],
-    "pdk": ["bench-access", "bench-access-log", "bench-refusal", "bench-two-calls"],
+    "pdk": ["bench-access", "bench-access-log", "bench-counting", "bench-refusal", "bench-two-calls"],
     "go": ["go-two-calls"],
 }
 """What each serves."""

@@ -73,6 +73,7 @@ COMPARISONS = (
     Comparison("pdk-batch", "pdk-batch", "go-sequence"),
     Comparison("llm-rate-limiting", "llm-rate-limiting", "rate-limiting"),
     Comparison("llm-rate-limiting-tokens", "llm-rate-limiting-tokens", "empty-tokens"),
+    Comparison("tokens-bound", "counting-tokens", "empty-tokens"),
     Comparison("llm-rate-limiting-redis", "llm-rate-limiting-redis", "rate-limiting-redis"),
     Comparison("llm-rate-limiting-refusals", "llm-rate-limiting-refusals", "rate-limiting-refusals"),
     Comparison("llm-rate-limiting-redis-refusals", "llm-rate-limiting-redis-refusals", "rate-limiting-refusals"),
@@ -124,6 +125,15 @@ def routes(token: SignedToken, redis_port: int) -> list[Route]:
             (Plugin("key-auth"), Plugin("bench-access-log"), tap),
             chat,
             "pdk",
+            guarded=True,
+        ),
+        Route(
+            "counting-tokens",
+            "chat: key-auth, the calls that counting needs and nothing else, usage tap",
+            (Plugin("key-auth"), Plugin("bench-counting"), tap),
+            chat,
+            "pdk",
+            "x-ratelimit-remaining-tokens",
             guarded=True,
         ),
         Route(
