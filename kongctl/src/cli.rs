@@ -113,6 +113,18 @@ pub(crate) enum Command {
   kongctl validate --online gateway/ extra.yml
   generate | kongctl validate -")]
     Validate(Validate),
+    /// Write files as Kubernetes objects, for Kong's ingress controller.
+    ///
+    /// Services, HTTPRoutes (or Ingresses), KongPlugins, KongConsumers, upstream policies and Secrets, as YAML. What Kubernetes has no word for is told,
+    /// and nothing is written: with --allow-losses the rest is.
+    #[command(
+        name = "to-k8s",
+        after_help = "Examples:
+  kongctl to-k8s kong.yml | kubectl apply -f -
+  kongctl to-k8s --ingress --class kong-internal --namespace agents kong.yml
+  kongctl to-k8s -o json kong.yml | jq '.items[].kind'"
+    )]
+    ToK8s(ToK8s),
     /// Show what a sync would change.
     #[command(after_help = "Examples:
   kongctl diff kong.yml
@@ -225,6 +237,32 @@ pub(crate) struct Validate {
     /// Ask the node about each entity, plugins' configurations included.
     #[arg(long)]
     pub(crate) online: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ToK8s {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Ingresses instead of HTTPRoutes.
+    #[arg(long)]
+    pub(crate) ingress: bool,
+    /// The class of Ingresses, or of the Gateway, and of Kong's own objects.
+    #[arg(long, default_value = "kong", value_name = "NAME")]
+    pub(crate) class: String,
+    /// The Gateway that HTTPRoutes attach to.
+    #[arg(
+        long,
+        default_value = "kong",
+        value_name = "NAME",
+        conflicts_with = "ingress"
+    )]
+    pub(crate) gateway: String,
+    /// The namespace of the objects [default: the one in which they are applied].
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Write what can be said although something is lost.
+    #[arg(long)]
+    pub(crate) allow_losses: bool,
 }
 
 #[derive(Args)]

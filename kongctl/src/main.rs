@@ -15,6 +15,7 @@ mod cli;
 mod clock;
 mod commands;
 mod execute;
+mod kubernetes;
 mod limiter;
 mod output;
 mod plan;

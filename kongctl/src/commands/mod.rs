@@ -8,6 +8,7 @@ mod ping;
 mod quota;
 mod reset;
 mod sync;
+mod to_k8s;
 mod token;
 mod top;
 mod validate;
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Ping => ping::run(connection, printer).await,
         Command::Validate(arguments) => validate::run(&arguments, connection, printer).await,
+        Command::ToK8s(arguments) => to_k8s::run(&arguments, printer),
         Command::Diff(arguments) => diff::run(&arguments, connection, printer).await,
         Command::Sync(arguments) => sync::sync(arguments, connection, printer).await,
         Command::Apply(arguments) => sync::apply(arguments, connection, printer).await,
