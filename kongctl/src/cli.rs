@@ -1,15 +1,20 @@
 //! The words of the command line; what they do is in `commands`.
 
 mod limiter;
+mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::output::Format;
 
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
+pub(crate) use token::{
+    Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revocations, Revoke,
+    TokenCommand, Unrevoke,
+};
 
 /// Declares and operates Kong Gateway through its Admin API.
 #[derive(Parser)]
@@ -23,6 +28,7 @@ pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
   kongctl dump > kong.yml                        write down what the node has
   kongctl get routes                             look around
   kongctl top                                    who spends what, live
+  kongctl token revoke -                         refuse a token before it expires
 
 Exit codes: 0 done, 1 failed, 2 differences (diff --exit-code), 64 wrong usage.
 Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, KONGCTL_LIMITER_ADDR,
@@ -166,10 +172,15 @@ Examples:
   kongctl get plugins -o name"
     )]
     Get(Get),
-    /// Make tokens for trying things out.
+    /// Look into tokens, revoke them, make some for trying things out.
     Token {
         #[command(subcommand)]
         command: TokenCommand,
+    },
+    /// Look into sets of public keys.
+    Jwks {
+        #[command(subcommand)]
+        command: JwksCommand,
     },
     /// See and correct what the plugin server's limits count.
     #[command(after_help = "Examples:
@@ -339,57 +350,6 @@ pub(crate) struct Get {
     /// Show secrets.
     #[arg(long)]
     pub(crate) show_secrets: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Sign a JWT with a key from a file.
-    #[command(after_help = "Examples:
-  kongctl token mint --algorithm RS256 --key-file key.pem --issuer https://issuer.example --subject alice
-  kongctl token mint --algorithm HS256 --key-file secret.txt --claim tenant=acme --claim 'roles=[\"admin\"]' --expires-in 5m
-
-A claim's value is JSON where it parses as JSON, a string otherwise.")]
-    Mint(Mint),
-}
-
-/// How a token is signed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Algorithm {
-    #[value(name = "HS256")]
-    Hs256,
-    #[value(name = "RS256")]
-    Rs256,
-    #[value(name = "ES256")]
-    Es256,
-    #[value(name = "EdDSA")]
-    EdDsa,
-}
-
-#[derive(Args)]
-pub(crate) struct Mint {
-    #[arg(short, long, value_enum)]
-    pub(crate) algorithm: Algorithm,
-    /// PEM private key; for HS256 the secret itself, a final line break aside. - for standard input.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) key_file: PathBuf,
-    /// The header's kid.
-    #[arg(long, value_name = "ID")]
-    pub(crate) key_id: Option<String>,
-    /// The claim iss.
-    #[arg(long)]
-    pub(crate) issuer: Option<String>,
-    /// The claim sub.
-    #[arg(long)]
-    pub(crate) subject: Option<String>,
-    /// The claim aud; may be repeated.
-    #[arg(long)]
-    pub(crate) audience: Vec<String>,
-    /// How long the token is good.
-    #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
-    pub(crate) expires_in: Duration,
-    /// Another claim; may be repeated.
-    #[arg(long = "claim", value_name = "NAME=VALUE")]
-    pub(crate) claims: Vec<String>,
 }
 
 /// `500ms`, `30s`, `5m`, `1h`, `2d`; a bare number is seconds.

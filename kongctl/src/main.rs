@@ -5,7 +5,7 @@
 //! - `cli` has the words of the command line, `commands` one file a verb, `output` every word that a user sees.
 //! - `state` turns files into what is wanted and the Admin API's answers into what is there.
 //! - `plan` tells the two apart and orders the changes; it is pure.
-//! - `limiter` knows the plugin server's own API, for `quota` and `top`.
+//! - `limiter` knows the plugin server's own API, for `quota`, `top` and `token revoke`; `tokens` takes tokens and keys apart.
 //! - `execute` carries a plan out; `admin` knows the Admin API: entities, schemas, errors, a client.
 //!
 //! A sync runs through them in this order: files → declared → (current) → resolved → plan → executor → report.
@@ -20,6 +20,7 @@ mod limiter;
 mod output;
 mod plan;
 mod state;
+mod tokens;
 
 use std::process::ExitCode;
 

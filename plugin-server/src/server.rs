@@ -16,7 +16,6 @@ use crate::admin::listener::Listener;
 use crate::admin::{self, Readiness};
 use crate::clock::SystemClock;
 use crate::config::{EventsConfig, ProcessConfig};
-use crate::jwt::outcomes::Outcomes as JwtOutcomes;
 use crate::jwt::process::Process;
 use crate::kong::jwt::LlmJwt;
 use crate::kong::rate_limiting::RateLimiting;
@@ -37,8 +36,8 @@ const DUMP_MODE: u32 = 0o644;
 pub struct Plugins {
     /// The server that hosts them.
     pub server: Server,
-    /// What became of the requests of `llm-jwt`.
-    pub jwt: Arc<JwtOutcomes>,
+    /// What `llm-jwt` keeps, counts, and takes for revoked.
+    pub jwt: Arc<Process>,
     /// What became of the requests of `llm-rate-limiting`.
     pub outcomes: Arc<Outcomes>,
     /// Where its counters are.
@@ -66,11 +65,10 @@ impl Plugins {
         let clock = Arc::new(SystemClock::new());
         let outcomes = Arc::new(Outcomes::new(clock.clone(), config.admin.consumer_label));
         let stores = Arc::new(Stores::default());
-        let process = Arc::new(Process::new(clock.clone()));
-        let jwt = Arc::clone(process.outcomes());
+        let jwt = Arc::new(Process::with_stores(clock.clone(), Arc::clone(&stores)));
         let overload =
             FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
-        let authentication = registration!(LlmJwt::new(process)).overload(overload);
+        let authentication = registration!(LlmJwt::new(Arc::clone(&jwt))).overload(overload);
         let server = Server::builder()
             .plugin(bounded(
                 RateLimiting::registration(

@@ -81,6 +81,11 @@ impl PluginServer {
         self.directory.join("plugins.sock")
     }
 
+    /// The address of its admin listener, as kongctl takes it.
+    pub fn admin_address(&self) -> String {
+        format!("unix:{}", self.directory.join("admin.sock").display())
+    }
+
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
@@ -109,6 +114,7 @@ impl PluginServer {
         }
         let mut command = Command::new(&self.program);
         command.arg("serve").arg("--dir").arg(&self.directory);
+        command.arg("--admin-listen").arg(self.admin_address());
         let mut process = Process::spawn(command, &self.log)?;
         let socket = self.socket();
         wait::until("the plugin server listens", STARTUP, async || {

@@ -11,6 +11,7 @@ mod limits_of_every_kind;
 mod load;
 mod official_clients;
 mod recovery;
+mod revocation;
 mod shared;
 mod streaming;
 mod vendors;
@@ -88,6 +89,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         authentication::credentials_do_not_reach_the_provider,
         authentication::a_client_without_a_token_is_told_where_to_get_one,
         authentication::claims_and_a_condition_decide_who_passes,
+        revocation::a_revoked_token_is_refused_although_it_is_remembered unless without_admin,
+        revocation::a_token_revoked_at_one_node_is_refused_at_the_other unless without_redis,
+        revocation::a_denylist_that_is_away_refuses_or_lets_pass_as_configured unless without_redis,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
         configuration::configuration_pushed_often_makes_nothing_grow,
@@ -119,6 +123,11 @@ fn without_redis(target: Target) -> Option<&'static str> {
         return Some("its Redis is a container");
     }
     Redis::absence()
+}
+
+/// Why a story that speaks to the plugin server's admin listener cannot be told.
+fn without_admin(target: Target) -> Option<&'static str> {
+    (target == Target::Compose).then_some("its plugin server is a container")
 }
 
 /// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.

@@ -1,9 +1,11 @@
 //! The verbs, one file each, and what several of them share.
 
 mod completion;
+mod consent;
 mod diff;
 mod dump;
 mod get;
+mod jwks;
 mod ping;
 mod quota;
 mod reset;
@@ -22,7 +24,7 @@ use crate::admin::client::{Client, Mode, Settings};
 use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
-use crate::cli::{Cli, Command, Connection, LimiterConnection, TokenCommand};
+use crate::cli::{Cli, Command, Connection, LimiterConnection};
 use crate::execute::{self, Report};
 use crate::limiter;
 use crate::output::failure::{Refused, UsageError};
@@ -58,9 +60,8 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
         Command::Get(arguments) => get::run(&arguments, connection, printer).await,
         Command::Quota(arguments) => quota::run(arguments, connection, printer).await,
         Command::Top(arguments) => top::run(&arguments, connection, printer).await,
-        Command::Token {
-            command: TokenCommand::Mint(arguments),
-        } => token::mint(&arguments, printer),
+        Command::Token { command } => token::run(command, connection, printer).await,
+        Command::Jwks { command } => jwks::run(&command, connection, printer).await,
         Command::Completion { shell } => completion::run(shell, printer),
     }
 }

@@ -13,7 +13,7 @@ use crate::admin::client::{Settings, encode_segment, innermost, shown, transport
 use crate::admin::retry::{RetryPolicy, is_passing};
 
 use super::errors::{LimiterError, Rejection};
-use super::model::{Correction, Counter, Key, Refusal, Reservation, Usage};
+use super::model::{Correction, Counter, Key, Refusal, Reservation, Revocation, Revoked, Usage};
 
 /// Counters in one page, as many as the server gives unasked.
 const PAGE_SIZE: usize = 100;
@@ -41,16 +41,16 @@ pub(crate) struct Filter<'a> {
     pub(crate) fullest: bool,
 }
 
-/// Counters in the order that was asked for.
-pub(crate) struct Counters {
-    pub(crate) found: Vec<Counter>,
+/// What was listed, in the order that was asked for.
+pub(crate) struct Listed<T> {
+    pub(crate) found: Vec<T>,
     /// How many the server has of this kind.
     pub(crate) total: usize,
 }
 
 #[derive(Deserialize)]
-struct Page {
-    data: Vec<Counter>,
+struct Page<T> {
+    data: Vec<T>,
     total: usize,
     #[serde(default)]
     next: Option<usize>,
@@ -95,38 +95,48 @@ impl Client {
         &self,
         filter: Filter<'_>,
         most: usize,
-    ) -> Result<Counters, LimiterError> {
-        let mut counters = Counters {
+    ) -> Result<Listed<Counter>, LimiterError> {
+        let mut query = Vec::new();
+        query.extend(filter.limit.map(|limit| ("limit", limit)));
+        query.extend(filter.search.map(|search| ("search", search)));
+        query.extend(filter.fullest.then_some(("sort", "fullest")));
+        let key = |counter: &Counter| counter.key.to_string();
+        self.pages("v1/counters", &query, most, key).await
+    }
+
+    /// At most so many entries of a list, page by page, each once by its `key`.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        most: usize,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Listed<T>, LimiterError> {
+        let mut listed = Listed {
             found: Vec::new(),
             total: 0,
         };
         let mut seen = HashSet::new();
         let mut offset = 0;
         loop {
-            let size = PAGE_SIZE
-                .min(most - counters.found.len())
-                .max(1)
-                .to_string();
+            let size = PAGE_SIZE.min(most - listed.found.len()).max(1).to_string();
             let from = offset.to_string();
-            let mut query = vec![("size", size.as_str()), ("offset", from.as_str())];
-            query.extend(filter.limit.map(|limit| ("limit", limit)));
-            query.extend(filter.search.map(|search| ("search", search)));
-            query.extend(filter.fullest.then_some(("sort", "fullest")));
-            let page: Page = self.get("v1/counters", &query).await?;
-            counters.total = page.total;
-            for counter in page.data {
-                // A counter that is used meanwhile moves, and may come again.
-                if seen.insert(counter.key.clone()) {
-                    counters.found.push(counter);
+            let page = [("size", size.as_str()), ("offset", from.as_str())];
+            let page: Page<T> = self.get(path, &[&page, query].concat()).await?;
+            listed.total = page.total;
+            for entry in page.data {
+                // One that is used meanwhile moves, and may come again.
+                if seen.insert(key(&entry)) {
+                    listed.found.push(entry);
                 }
             }
             match page.next {
-                Some(next) if next > offset && counters.found.len() < most => offset = next,
+                Some(next) if next > offset && listed.found.len() < most => offset = next,
                 _ => break,
             }
         }
-        counters.found.truncate(most);
-        Ok(counters)
+        listed.found.truncate(most);
+        Ok(listed)
     }
 
     /// One counter.
@@ -170,6 +180,28 @@ impl Client {
         Ok(())
     }
 
+    /// At most so many revocations, those that end last first.
+    pub(crate) async fn revocations(
+        &self,
+        most: usize,
+    ) -> Result<Listed<Revocation>, LimiterError> {
+        let key = |one: &Revocation| format!("{} {}", one.id, one.store);
+        self.pages("v1/revocations", &[], most, key).await
+    }
+
+    /// Revokes what `body` says; may be repeated.
+    pub(crate) async fn revoke(&self, body: &Value) -> Result<Revoked, LimiterError> {
+        self.call(Method::POST, "v1/revocations", &[], Some(body))
+            .await
+    }
+
+    /// Removes a revocation from every denylist that has it; what it was in each.
+    pub(crate) async fn unrevoke(&self, id: &str) -> Result<Vec<Revocation>, LimiterError> {
+        let path = format!("v1/revocations/{}", encode_segment(id));
+        let removed: List<Revocation> = self.call(Method::DELETE, &path, &[], None).await?;
+        Ok(removed.data)
+    }
+
     /// The traffic of the last seconds.
     pub(crate) async fn usage(&self) -> Result<Usage, LimiterError> {
         self.get("v1/usage", &[]).await
@@ -198,7 +230,11 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<T, LimiterError> {
-        let name = if method == Method::GET { "GET" } else { "POST" };
+        let name = match method {
+            Method::GET => "GET",
+            Method::DELETE => "DELETE",
+            _ => "POST",
+        };
         let mut retry = 0;
         let (status, bytes) = loop {
             let outcome = self.attempt(method.clone(), path, query, body).await;

@@ -148,6 +148,71 @@ pub(crate) struct Charge {
     pub(crate) rest: Map<String, Value>,
 }
 
+/// Tokens that are refused though they have not expired.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Revocation {
+    pub(crate) id: String,
+    /// `token`, `jti` or `subject`.
+    pub(crate) kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issuer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) jti: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
+    /// In Unix seconds, as the other dates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) issued_before: Option<i64>,
+    pub(crate) revoked_at: i64,
+    pub(crate) expires_at: i64,
+    /// `memory` or `redis`.
+    pub(crate) store: String,
+    #[serde(flatten)]
+    pub(crate) rest: Map<String, Value>,
+}
+
+impl Revocation {
+    /// As `-o name` writes it.
+    pub(crate) fn name(&self) -> String {
+        format!("revocations/{}\n", self.shown_id())
+    }
+
+    /// The id, safe for a terminal.
+    pub(crate) fn shown_id(&self) -> String {
+        crate::output::text::fit(&self.id, 64)
+    }
+
+    /// What is revoked: `jti 7f3a of https://idp.example`.
+    pub(crate) fn words(&self) -> String {
+        let issuer = self.issuer.as_deref().unwrap_or("-");
+        match (&self.jti, &self.subject, &self.token_sha256) {
+            (Some(jti), ..) => format!("jti {jti} of {issuer}"),
+            (None, Some(subject), _) => {
+                let moment = self
+                    .issued_before
+                    .and_then(|at| jiff::Timestamp::from_second(at).ok());
+                let before =
+                    moment.map_or(String::new(), |moment| format!(", issued before {moment}"));
+                format!("sub {subject} of {issuer}{before}")
+            }
+            (None, None, Some(hash)) => format!("sha256 {hash}"),
+            (None, None, None) => self.kind.clone(),
+        }
+    }
+}
+
+/// What became of a wish to revoke.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Revoked {
+    /// What each denylist has now.
+    pub(crate) data: Vec<Revocation>,
+    /// Whether a plugin at work accepts the issuer's tokens; absent where none is named.
+    #[serde(default)]
+    pub(crate) issuer_is_known: Option<bool>,
+}
+
 /// The traffic of the last seconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Usage {

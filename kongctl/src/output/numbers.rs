@@ -69,6 +69,19 @@ pub(crate) fn time(milliseconds: u64) -> String {
     }
 }
 
+/// A moment in Unix seconds, and how far it is from now: `2026-01-31T12:00:00Z, in 5m`.
+pub(crate) fn moment(at: i64, now: i64) -> String {
+    let Ok(date) = jiff::Timestamp::from_second(at) else {
+        return format!("{at}, no date");
+    };
+    let away = time(at.abs_diff(now).saturating_mul(1000));
+    match at.cmp(&now) {
+        std::cmp::Ordering::Less => format!("{date}, {away} ago"),
+        std::cmp::Ordering::Equal => format!("{date}, now"),
+        std::cmp::Ordering::Greater => format!("{date}, in {away}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +108,16 @@ mod tests {
             [4200, 12_340_000, 123_456_000_000].map(dollars),
             ["$0.0042", "$12.34", "$123.4k"]
         );
+    }
+
+    #[test]
+    fn a_moment_is_told_with_its_distance() {
+        let now = 1_767_225_600;
+        assert_eq!(moment(now + 300, now), "2026-01-01T00:05:00Z, in 5m");
+        assert_eq!(moment(now - 90, now), "2025-12-31T23:58:30Z, 1m 30s ago");
+        assert_eq!(moment(now, now), "2026-01-01T00:00:00Z, now");
+        assert_eq!(moment(i64::MAX, now), "9223372036854775807, no date");
+        assert!(moment(i64::MIN, now).ends_with("no date"));
     }
 
     #[test]

@@ -25,6 +25,12 @@ pub(super) enum Problem {
     NoSuchCounter,
     #[error("no such open reservation")]
     NoSuchReservation,
+    #[error("no such revocation")]
+    NoSuchRevocation,
+    #[error("no llm-jwt at work here looks for revoked tokens")]
+    NoDenylist,
+    #[error("the denylist {0} takes no more")]
+    DenylistFull(String),
     #[error("{0}")]
     BadRequest(String),
     #[error("too many watch already")]
@@ -38,11 +44,15 @@ impl Problem {
         match self {
             Self::TokenNeeded | Self::ReadOnly => StatusCode::UNAUTHORIZED,
             Self::ForeignHost | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::NoSuchPath | Self::NoSuchCounter | Self::NoSuchReservation => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoSuchPath
+            | Self::NoSuchCounter
+            | Self::NoSuchReservation
+            | Self::NoSuchRevocation => StatusCode::NOT_FOUND,
+            Self::NoDenylist => StatusCode::CONFLICT,
             Self::NoSuchMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooManyWatchers | Self::StoreAway(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyWatchers | Self::StoreAway(_) | Self::DenylistFull(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -61,6 +71,15 @@ impl Problem {
             }
             Self::NoSuchReservation => {
                 "GET /v1/reservations lists those that are open; this one is settled, or its lease has ended"
+            }
+            Self::NoSuchRevocation => {
+                "GET /v1/revocations lists those that there are; this one has ended, or was never made"
+            }
+            Self::NoDenylist => {
+                "set denylist.policy of the plugin to memory or redis; a plugin is at work from its first request on"
+            }
+            Self::DenylistFull(_) => {
+                "remove revocations that need not be there, or revoke by subject; those that end make room"
             }
             Self::BadRequest(_) => "see the plugin server's README, under Operation",
             Self::TooManyWatchers => "close one, or read GET /v1/usage and GET /v1/refusals",

@@ -177,7 +177,7 @@ pub(super) async fn grant(
     change(&state, &peer, &key?, "grant", correction).await
 }
 
-fn read<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| Problem::BadRequest(format!("the body is not such as {example}: {error}")))
 }

@@ -129,7 +129,7 @@ impl Everything {
     }
 
     fn jwt(&self, families: &mut Families<'_>) -> fmt::Result {
-        let jwt = &self.parts.jwt;
+        let jwt = self.parts.jwt.outcomes();
         let (hits, misses) = jwt.lookups();
         let (fetched, failed) = jwt.fetches();
         families.counters(
@@ -150,6 +150,17 @@ impl Everything {
                 ([("result", "success")], fetched),
                 ([("result", "failure")], failed),
             ],
+        )?;
+        families.counters(
+            "llm_jwt_denylist_lookups",
+            "Looks for revoked tokens in a denylist",
+            jwt.denials()
+                .map(|(denial, count)| ([("result", denial.label())], count)),
+        )?;
+        families.gauge(
+            "llm_jwt_denylist_entries",
+            "Revocations that the denylist in memory holds",
+            self.parts.jwt.revoked().len() as u64,
         )
     }
 

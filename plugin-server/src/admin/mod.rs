@@ -1,9 +1,9 @@
-//! The admin listener: health, metrics, counters to look at and correct, and a page that shows them.
+//! The admin listener: health, metrics, counters to look at and correct, tokens to revoke, and a page that shows the counters.
 //!
 //! # Layout
 //!
 //! In the order a request meets them: [`listener`] accepts it, `access` says whether it may ask and whether it may change,
-//! then `metrics`, `counters`, `reservations`, `activity` or `page` answers; `books` is their way to the stores,
+//! then `metrics`, `counters`, `reservations`, `revocations`, `activity` or `page` answers; `books` is their way to the stores,
 //! `answer` the one place that turns problems into HTTP.
 //!
 //! # Failure
@@ -20,6 +20,7 @@ pub mod listener;
 mod metrics;
 mod page;
 mod reservations;
+mod revocations;
 pub mod token;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use axum::Router;
 use axum::extract::{self, DefaultBodyLimit};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use kong_pdk::server::Counters;
 use tokio::sync::{Semaphore, watch};
 
@@ -38,7 +39,7 @@ use self::books::Books;
 use self::listener::Listener;
 use self::metrics::Metrics;
 use self::token::AdminToken;
-use crate::jwt::outcomes::Outcomes as JwtOutcomes;
+use crate::jwt::process::Process;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::stores::Stores;
 use crate::stores::state_file::StateFileStatus;
@@ -65,8 +66,8 @@ pub enum Readiness {
 pub struct Parts {
     /// Events of Kong's protocol.
     pub counters: Arc<Counters>,
-    /// What became of the requests of `llm-jwt`.
-    pub jwt: Arc<JwtOutcomes>,
+    /// What `llm-jwt` keeps, counts, and takes for revoked.
+    pub jwt: Arc<Process>,
     /// What became of the requests of `llm-rate-limiting`.
     pub outcomes: Arc<Outcomes>,
     /// Where its counters are.
@@ -83,6 +84,7 @@ pub struct Parts {
 #[derive(Debug, Clone)]
 struct State {
     outcomes: Arc<Outcomes>,
+    jwt: Arc<Process>,
     books: Books,
     metrics: Arc<Metrics>,
     readiness: watch::Receiver<Readiness>,
@@ -102,6 +104,7 @@ pub async fn serve(listener: Listener, parts: Parts, token: Option<AdminToken>) 
 fn routes(parts: Parts, access: Arc<Access>) -> Router {
     let state = State {
         outcomes: Arc::clone(&parts.outcomes),
+        jwt: Arc::clone(&parts.jwt),
         books: Books::new(Arc::clone(&parts.stores)),
         readiness: parts.readiness.clone(),
         watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
@@ -112,6 +115,8 @@ fn routes(parts: Parts, access: Arc<Access>) -> Router {
         .route("/v1/counters/{key}/adjust", post(counters::adjust))
         .route("/v1/counters/{key}/grant", post(counters::grant))
         .route("/v1/reservations/{id}/release", post(reservations::release))
+        .route("/v1/revocations", post(revocations::revoke))
+        .route("/v1/revocations/{id}", delete(revocations::unrevoke))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&access),
             access::may_change,
@@ -125,6 +130,7 @@ fn routes(parts: Parts, access: Arc<Access>) -> Router {
         .route("/v1/counters", get(counters::list))
         .route("/v1/counters/{key}", get(counters::show))
         .route("/v1/reservations", get(reservations::list))
+        .route("/v1/revocations", get(revocations::list))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&access),
             access::may_read,

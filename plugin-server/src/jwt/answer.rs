@@ -46,7 +46,8 @@ impl Answer {
                 .map(|challenge| ("WWW-Authenticate", challenge)),
         );
         let retry_after = match refusal {
-            Refusal::KeysUnavailable { retry_after } => Some(*retry_after),
+            Refusal::KeysUnavailable { retry_after }
+            | Refusal::DenylistUnavailable { retry_after } => Some(*retry_after),
             Refusal::MemoryFull => Some(Duration::from_secs(1)),
             _ => None,
         };
@@ -104,7 +105,9 @@ fn class(refusal: &Refusal) -> Class {
         }
         Refusal::Forbidden(_) => class(403, "Forbidden", "insufficient_scope"),
         Refusal::NoConsumer => class(403, "Forbidden", "no_consumer"),
-        Refusal::KeysUnavailable { .. } | Refusal::MemoryFull => class(
+        Refusal::KeysUnavailable { .. }
+        | Refusal::DenylistUnavailable { .. }
+        | Refusal::MemoryFull => class(
             503,
             "Authentication is temporarily unavailable",
             "temporarily_unavailable",
@@ -127,6 +130,7 @@ fn challenges(refusal: &Refusal, used: Scheme, settings: &Settings) -> Vec<Strin
         }
         Refusal::NoConsumer
         | Refusal::KeysUnavailable { .. }
+        | Refusal::DenylistUnavailable { .. }
         | Refusal::MemoryFull
         | Refusal::NoAnonymousConsumer => return Vec::new(),
     };

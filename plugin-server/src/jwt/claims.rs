@@ -13,7 +13,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 /// The last second of the year 9999.
-const LAST_DATE: i64 = 253_402_300_799;
+pub(crate) const LAST_DATE: i64 = 253_402_300_799;
 
 /// The payload of a token.
 pub type Claims = Map<String, Value>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::claims::{ClaimPath, ClaimValues, ScopeSet, TimeBounds};
 use super::consumer::ConsumerKey;
+use super::denylist::DenylistSettings;
 use super::expression::Expression;
 use super::identity::UpstreamHeader;
 use super::proof::ProofOfPossession;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub token_cache_size: u64,
     /// How long at most a verified token is remembered.
     pub token_cache_ttl: Duration,
+    /// Where revoked tokens are looked for; `None` looks for none.
+    pub denylist: Option<DenylistSettings>,
     /// Whether tokens must be bound to a key that the caller holds.
     pub proof_of_possession: ProofOfPossession,
     /// What clients learn before they have a token.

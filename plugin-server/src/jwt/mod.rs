@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! In the order a request meets them: [`token`] finds a token and takes it apart, [`presented`] is what it comes with, [`keys`] hold what may have signed it,
-//! [`claims`] judges what it says, [`proof`] whether its holder sent it, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
+//! [`claims`] judges what it says, [`denylist`] whether it was revoked, [`proof`] whether its holder sent it, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
 //! consumers, [`resource`] is what it tells about itself, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
@@ -24,6 +24,7 @@ mod cache;
 pub mod claims;
 pub mod config;
 mod consumer;
+pub mod denylist;
 pub mod expression;
 pub mod identity;
 mod issuer;
@@ -54,6 +55,8 @@ use self::cache::{TokenCache, TokenHash};
 use self::claims::{Times, check_audience, check_required, has_scopes};
 use self::config::{InvalidSetting, Issuer, Settings};
 pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
+use self::denylist::Denylist;
+use self::denylist::list::List;
 use self::identity::Identity;
 use self::keys::{Keys, RemoteSettings, Unavailable, Verdict};
 use self::outcomes::Outcomes;
@@ -72,6 +75,7 @@ pub struct Authenticator {
     tokens: TokenCache,
     consumers: ConsumerCache,
     proofs: proof::Memory,
+    denylist: Option<Denylist>,
     clock: Arc<dyn Clock>,
     outcomes: Arc<Outcomes>,
 }
@@ -90,7 +94,15 @@ impl Authenticator {
             .enumerate()
             .map(|(at, issuer)| Self::keys_of(&settings, at, issuer, process))
             .collect::<Result<_, _>>()?;
+        let denylist = match &settings.denylist {
+            Some(denylist) => Some(Denylist::new(
+                process.list(&denylist.store)?,
+                denylist.on_error,
+            )),
+            None => None,
+        };
         Ok(Self {
+            denylist,
             tokens: TokenCache::new(settings.token_cache_size, settings.token_cache_ttl),
             consumers: ConsumerCache::new(settings.consumer_cache_ttl),
             proofs: proof::Memory::new(proof::dpop::lifetime(settings.time_bounds.leeway)),
@@ -146,6 +158,11 @@ impl Authenticator {
         &self.consumers
     }
 
+    /// Where revoked tokens are looked for.
+    pub fn denylist(&self) -> Option<&List> {
+        self.denylist.as_ref().map(Denylist::list)
+    }
+
     /// The clock at work.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
@@ -185,6 +202,12 @@ impl Authenticator {
                 self.tokens.forget(hash);
             }
             return Err(reason.into());
+        }
+        if let Some(denylist) = &self.denylist {
+            let hash = hash.unwrap_or_else(|| cache::hash(token));
+            denylist
+                .check(hash, &verified, &*self.clock, &self.outcomes)
+                .await?;
         }
         let at = proof::dpop::Moment {
             unix_seconds: self.clock.unix_seconds(),

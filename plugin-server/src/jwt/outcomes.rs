@@ -58,6 +58,38 @@ impl Outcome {
     }
 }
 
+/// What looking for a token in a denylist came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// It is not there.
+    NotRevoked,
+    /// It is: 401.
+    Revoked,
+    /// The list could not be asked, and the request passed.
+    Unchecked,
+    /// The list could not be asked: 503.
+    Refused,
+}
+
+impl Denial {
+    const ALL: [Self; 4] = [
+        Self::NotRevoked,
+        Self::Revoked,
+        Self::Unchecked,
+        Self::Refused,
+    ];
+
+    /// The result as a metric's label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotRevoked => "not_revoked",
+            Self::Revoked => "revoked",
+            Self::Unchecked => "unchecked",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Counters since the process started.
 #[derive(Debug, Default)]
 pub struct Outcomes {
@@ -66,6 +98,7 @@ pub struct Outcomes {
     cache_misses: AtomicU64,
     fetches: AtomicU64,
     failed_fetches: AtomicU64,
+    denials: [AtomicU64; Denial::ALL.len()],
 }
 
 impl Outcomes {
@@ -92,6 +125,19 @@ impl Outcomes {
             &self.failed_fetches
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one look into a denylist.
+    pub fn looked_for_denial(&self, denial: Denial) {
+        self.denials[denial as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Looks into denylists so far, by what they came to.
+    pub fn denials(&self) -> impl Iterator<Item = (Denial, u64)> {
+        Denial::ALL.into_iter().map(|denial| {
+            let count = self.denials[denial as usize].load(Ordering::Relaxed);
+            (denial, count)
+        })
     }
 
     /// Requests so far, by outcome.

@@ -1,5 +1,5 @@
-//! What outlives an instance: Kong starts and closes instances at every push of configuration, keys and remembered
-//! tokens must not go with them.
+//! What outlives an instance: Kong starts and closes instances at every push of configuration; keys, remembered tokens and what
+//! was revoked must not go with them.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,9 +9,12 @@ use parking_lot::Mutex;
 
 use super::Authenticator;
 use super::config::{InvalidSetting, Settings};
+use super::denylist::list::List;
+use super::denylist::memory::MemoryList;
 use super::keys::{RemoteKeys, RemoteSettings};
 use super::outcomes::Outcomes;
 use crate::clock::Clock;
+use crate::stores::{StoreConfig, Stores};
 
 /// The authenticators and keys of this process, each alive as long as a configuration uses it.
 #[derive(Debug)]
@@ -20,13 +23,33 @@ pub struct Process {
     outcomes: Arc<Outcomes>,
     authenticators: Mutex<HashMap<Settings, Weak<Authenticator>>>,
     remotes: Mutex<HashMap<RemoteSettings, Weak<RemoteKeys>>>,
+    revoked: Arc<MemoryList>,
+    stores: Arc<Stores>,
+}
+
+/// The denylists at work, and what the configurations that look into them accept.
+#[derive(Debug, Default)]
+pub struct DenylistsAtWork {
+    /// Each once.
+    pub lists: Vec<List>,
+    /// Whose tokens are looked for.
+    pub issuers: Vec<String>,
+    /// How far ahead, in seconds, the `exp` of one of these tokens may lie; `None` is any distance.
+    pub maximum_expiration: Option<i64>,
 }
 
 impl Process {
-    /// A process that holds nothing yet.
+    /// A process that holds nothing yet, and shares its stores with nobody.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::with_stores(clock, Arc::default())
+    }
+
+    /// A process that holds nothing yet, on the stores of others.
+    pub fn with_stores(clock: Arc<dyn Clock>, stores: Arc<Stores>) -> Self {
         Self {
             clock,
+            stores,
+            revoked: Arc::default(),
             outcomes: Arc::default(),
             authenticators: Mutex::default(),
             remotes: Mutex::default(),
@@ -56,6 +79,56 @@ impl Process {
         let authenticator = Arc::new(Authenticator::new(settings.clone(), self)?);
         remember(&mut known, settings, &authenticator);
         Ok(authenticator)
+    }
+
+    /// The denylist of this process's memory, whether a configuration looks into it or not.
+    pub fn revoked(&self) -> &MemoryList {
+        &self.revoked
+    }
+
+    /// The denylists that a configuration at work looks into.
+    pub fn denylists(&self) -> DenylistsAtWork {
+        let known: Vec<Arc<Authenticator>> = {
+            let known = self.authenticators.lock();
+            known.values().filter_map(Weak::upgrade).collect()
+        };
+        let mut at_work = DenylistsAtWork {
+            maximum_expiration: Some(0),
+            ..DenylistsAtWork::default()
+        };
+        for authenticator in known {
+            let Some(list) = authenticator.denylist() else {
+                continue;
+            };
+            if !at_work.lists.iter().any(|other| other.is(list)) {
+                at_work.lists.push(list.clone());
+            }
+            let settings = authenticator.settings();
+            let names = settings.issuers.iter().map(|issuer| issuer.name.clone());
+            at_work.issuers.extend(names);
+            let longest = settings.time_bounds.maximum_expiration;
+            at_work.maximum_expiration = at_work
+                .maximum_expiration
+                .filter(|_| longest > 0)
+                .map(|most| most.max(longest));
+        }
+        at_work
+            .lists
+            .sort_by_cached_key(|list| (matches!(list, List::Redis(_)), list.name()));
+        at_work
+    }
+
+    pub(super) fn list(&self, config: &StoreConfig) -> Result<List, InvalidSetting> {
+        match config {
+            StoreConfig::Memory => Ok(List::Memory(Arc::clone(&self.revoked))),
+            StoreConfig::Redis(config) => match self.stores.shared(config) {
+                Ok(store) => Ok(List::Redis(store)),
+                Err(problem) => {
+                    let field = format!("redis.{}", problem.field);
+                    Err(InvalidSetting::new(field, problem.problem))
+                }
+            },
+        }
     }
 
     pub(super) fn remote(&self, settings: RemoteSettings) -> Arc<RemoteKeys> {

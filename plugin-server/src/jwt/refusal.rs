@@ -38,6 +38,12 @@ pub enum Refusal {
         /// When it is worth asking again.
         retry_after: Duration,
     },
+    /// The denylist cannot be asked, and `denylist.on_error` is `closed`.
+    #[error("the denylist cannot be asked")]
+    DenylistUnavailable {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
     /// More proofs were used than can be remembered, and without memory none can be accepted.
     #[error("no more proofs of possession can be remembered")]
     MemoryFull,
@@ -85,6 +91,9 @@ pub enum InvalidToken {
     /// The client's certificate is another.
     #[error("the token is bound to another certificate than the client's")]
     OtherCertificate,
+    /// An operator has revoked it.
+    #[error("the token was revoked")]
+    Revoked,
     /// Its claims.
     #[error(transparent)]
     Claims(#[from] UnacceptableClaims),
@@ -127,7 +136,9 @@ impl Refusal {
             Self::Ambiguous | Self::TooManyHeaders => Outcome::Ambiguous,
             Self::Invalid(_) | Self::Proof(_) => Outcome::Invalid,
             Self::Forbidden(_) | Self::NoConsumer => Outcome::Forbidden,
-            Self::KeysUnavailable { .. } | Self::MemoryFull => Outcome::Unavailable,
+            Self::KeysUnavailable { .. } | Self::DenylistUnavailable { .. } | Self::MemoryFull => {
+                Outcome::Unavailable
+            }
             Self::NoAnonymousConsumer => Outcome::Misconfigured,
         }
     }

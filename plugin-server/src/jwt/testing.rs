@@ -260,6 +260,7 @@ pub(super) fn settings(keys: KeySource) -> Settings {
         },
         token_cache_size: 10_000,
         token_cache_ttl: Duration::from_mins(5),
+        denylist: None,
         proof_of_possession: ProofOfPossession::OFF,
         protected_resource: None,
         error_format: ErrorFormat::Kong,

@@ -3,3 +3,4 @@
 
 pub mod jwt;
 pub mod rate_limiting;
+mod redis;

@@ -60,7 +60,7 @@ const MEMORY: &str = "memory";
 pub struct Stores {
     memory: LimitStore,
     counters: Arc<MemoryStore>,
-    redis: Mutex<HashMap<RedisConfig, LimitStore>>,
+    redis: Mutex<HashMap<RedisConfig, Arc<FailoverStore>>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -106,22 +106,24 @@ impl Stores {
 
     /// The store of `policy: redis`. Equal configurations share one, and connect when they are first used.
     pub fn in_redis(&self, config: &RedisConfig) -> Result<LimitStore, InvalidRedisConfig> {
+        self.shared(config).map(LimitStore::in_redis)
+    }
+
+    /// The Redis of a configuration, also for what is not counted and yet must be found by all processes.
+    pub fn shared(&self, config: &RedisConfig) -> Result<Arc<FailoverStore>, InvalidRedisConfig> {
         config.check()?;
         let mut redis = self.redis.lock();
         let store = redis.entry(config.clone()).or_insert_with(|| {
             let remote = RedisStore::new(Arc::new(config.clone()));
-            LimitStore {
-                name: config.to_string().into(),
-                counters: Counters::Redis(FailoverStore::new(remote, self.clock.clone())),
-            }
+            FailoverStore::new(remote, self.clock.clone())
         });
-        Ok(store.clone())
+        Ok(Arc::clone(store))
     }
 
     /// All of them: that of the memory, and each Redis that a policy was given.
     pub fn all(&self) -> Vec<LimitStore> {
         let redis = self.redis.lock();
-        let shared = redis.values().cloned();
+        let shared = redis.values().cloned().map(LimitStore::in_redis);
         std::iter::once(self.in_memory()).chain(shared).collect()
     }
 
@@ -131,26 +133,23 @@ impl Stores {
             return Some(self.in_memory());
         }
         let redis = self.redis.lock();
-        redis.values().find(|store| store.name() == name).cloned()
+        let mut shared = redis.values().cloned().map(LimitStore::in_redis);
+        shared.find(|store| store.name() == name)
     }
 
     /// What each Redis went through, by where it is.
     pub fn snapshots(&self) -> Vec<(String, StoreSnapshot)> {
         let redis = self.redis.lock();
-        let shared = redis.values().filter_map(|store| match &store.counters {
-            Counters::Memory(_) => None,
-            Counters::Redis(shared) => Some((store.name().to_owned(), shared.snapshot())),
-        });
-        shared.collect()
+        let snapshot = |store: &Arc<FailoverStore>| (store.name().to_string(), store.snapshot());
+        redis.values().map(snapshot).collect()
     }
 
     /// Tells every Redis what it is owed, for a process that is about to stop.
     pub async fn flush(&self) {
-        for store in self.all() {
-            if let Counters::Redis(shared) = &store.counters
-                && let Err(error) = shared.flush().await
-            {
-                tracing::warn!(store = store.name(), %error, "what was spent without the store is lost");
+        let shared: Vec<_> = self.redis.lock().values().cloned().collect();
+        for store in shared {
+            if let Err(error) = store.flush().await {
+                tracing::warn!(store = %store.name(), %error, "what was spent without the store is lost");
             }
         }
     }
@@ -177,6 +176,13 @@ impl LimitStore {
         Self {
             name: MEMORY.into(),
             counters: Counters::Memory(counters),
+        }
+    }
+
+    fn in_redis(store: Arc<FailoverStore>) -> Self {
+        Self {
+            name: Arc::clone(store.name()),
+            counters: Counters::Redis(store),
         }
     }
 
@@ -289,10 +295,7 @@ mod tests {
             port,
             ..RedisConfig::default()
         };
-        let store = |port| match stores.in_redis(&config(port)).unwrap().counters {
-            Counters::Redis(store) => store,
-            Counters::Memory(_) => panic!("that is no redis"),
-        };
+        let store = |port| stores.shared(&config(port)).unwrap();
         assert!(Arc::ptr_eq(&store(1), &store(1)));
         assert!(!Arc::ptr_eq(&store(1), &store(2)));
         assert!(stores.in_redis(&config(0)).is_err());

@@ -21,6 +21,9 @@ async fn without_a_token_a_network_address_only_shows() {
     );
     let release = format!("/v1/reservations/{key}/release");
     is_problem(&world.post(&release, &Value::Null).await, 401);
+    let revocation = json!({"issuer": "https://idp.example", "jti": "1"});
+    is_problem(&world.post("/v1/revocations", &revocation).await, 401);
+    is_problem(&world.delete(&format!("/v1/revocations/{key}")).await, 401);
     assert_eq!(world.get("/v1/counters").await.1["data"][0]["used"], 1);
 }
 
@@ -39,6 +42,7 @@ async fn with_a_token_only_health_and_the_empty_page_are_free() {
         "/v1/counters",
         &format!("/v1/counters/{key}"),
         "/v1/reservations",
+        "/v1/revocations",
         "/v1/usage",
         "/v1/refusals",
         "/v1/events",

@@ -11,4 +11,5 @@ mod browser;
 mod counters;
 mod page;
 mod redis;
+mod revocations;
 mod world;

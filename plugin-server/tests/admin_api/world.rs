@@ -9,6 +9,7 @@ use llm_plugin_server::admin::token::AdminToken;
 use llm_plugin_server::admin::{self, Parts, Readiness};
 use llm_plugin_server::cli::ProcessArgs;
 use llm_plugin_server::config::ProcessConfig;
+use llm_plugin_server::jwt::process::Process;
 use llm_plugin_server::rate_limiting::outcomes::{
     Decided, DecidedOutcome, Metered, Outcomes, Scope,
 };
@@ -28,6 +29,7 @@ pub(crate) const HOSTILE: &str = "<img src=x onerror=alert(1)>\"\\\n# {evil}";
 pub(crate) struct World {
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) stores: Arc<Stores>,
+    pub(crate) jwt: Arc<Process>,
     /// Where it counts.
     pub(crate) store: LimitStore,
     pub(crate) client: Client,
@@ -43,7 +45,7 @@ impl World {
         let (readiness, ready) = watch::channel(Readiness::Serving);
         let parts = Parts {
             counters: plugins.server.counters(),
-            jwt: plugins.jwt,
+            jwt: Arc::clone(&plugins.jwt),
             outcomes: Arc::clone(&plugins.outcomes),
             stores: Arc::clone(&plugins.stores),
             state_file: None,
@@ -67,6 +69,7 @@ impl World {
             outcomes: plugins.outcomes,
             store: plugins.stores.in_memory(),
             stores: plugins.stores,
+            jwt: plugins.jwt,
             client: client.build().unwrap(),
             base,
             readiness,
@@ -87,6 +90,10 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         answer(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.request(Method::DELETE, path)).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {

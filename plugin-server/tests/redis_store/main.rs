@@ -6,6 +6,7 @@
 )]
 
 mod contract;
+mod denied;
 mod failover;
 mod race;
 mod reach;

@@ -98,6 +98,7 @@ async fn an_acl_user_and_a_database_are_used() {
         ..server.config()
     };
     serves(&store(config.clone()), "tenant").await;
+    crate::denied::serves(&store(config.clone())).await;
     let spaces = server.cli(&[
         "--user", "limiter", "--pass", "hunter2", "-n", "3", "dbsize",
     ]);
@@ -220,6 +221,7 @@ async fn a_cluster_releases_what_another_slot_refused() {
         ..servers[0].config()
     });
     serves(&store, "tenant").await;
+    crate::denied::serves(&store).await;
 
     // Identities that live on different nodes, by the cluster's own account.
     let limit = limit("tokens", 100);

@@ -13,7 +13,7 @@ use crate::output::numbers::grouped;
 use crate::output::{Format, Printer, failure};
 
 use super::show::name;
-use super::{Exit, agree, can_agree};
+use super::{CHANGES, Exit, agree, can_agree};
 
 /// What became of one counter.
 struct Outcome {
@@ -29,7 +29,7 @@ pub(super) async fn run(
     consent: Consent,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    can_agree(consent)?;
+    can_agree(consent, CHANGES)?;
     let mut seen = HashSet::new();
     keys.retain(|key| seen.insert(key.clone()));
     let mut counters = Vec::with_capacity(keys.len());

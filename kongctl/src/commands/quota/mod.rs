@@ -4,15 +4,16 @@ mod change;
 mod reservations;
 mod show;
 
-use anyhow::Context as _;
-
-use crate::cli::{Connection, Consent, Quota, QuotaCommand};
+use crate::cli::{Connection, Quota, QuotaCommand};
 use crate::limiter::client::Filter;
 use crate::limiter::model::Correction;
-use crate::output::failure::Refused;
-use crate::output::{self, Printer};
+use crate::output::Printer;
 
+use super::consent::{agree, can_agree};
 use super::{Exit, connect_limiter};
+
+/// What a correction does, for whom nobody can ask.
+const CHANGES: &str = "this changes what counts";
 
 pub(super) async fn run(
     arguments: Quota,
@@ -61,31 +62,4 @@ pub(super) async fn run(
             reservations::release(&client, &id, consent, printer).await
         }
     }
-}
-
-/// Refuses before anything is read where nobody can agree.
-fn can_agree(consent: Consent) -> Result<(), Refused> {
-    if consent.yes || output::can_ask() {
-        return Ok(());
-    }
-    Err(Refused {
-        message: "this changes what counts, and nobody can be asked".to_owned(),
-        hint: "say --yes if that is meant".to_owned(),
-    })
-}
-
-/// Shows what would be done to a person who can say no.
-fn agree(consent: Consent, plan: &str) -> anyhow::Result<()> {
-    if consent.yes {
-        return Ok(());
-    }
-    output::note(plan);
-    if output::confirm("Carry this out?").context("cannot ask")? {
-        return Ok(());
-    }
-    Err(Refused {
-        message: "nothing was changed".to_owned(),
-        hint: "the answer was no".to_owned(),
-    }
-    .into())
 }

@@ -9,7 +9,7 @@ use crate::limiter::model::Reservation;
 use crate::output::numbers::time;
 use crate::output::{self, Format, Printer, table, text};
 
-use super::{Exit, agree, can_agree};
+use super::{CHANGES, Exit, agree, can_agree};
 
 /// Reservations among which one to release is looked for, to say what it holds.
 const LOOKED_THROUGH: usize = 1000;
@@ -41,7 +41,7 @@ pub(super) async fn release(
     consent: Consent,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    can_agree(consent)?;
+    can_agree(consent, CHANGES)?;
     let id = id.strip_prefix("reservations/").unwrap_or(id);
     let shown = text::fit(id, 64);
     let open = client

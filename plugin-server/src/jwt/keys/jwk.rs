@@ -100,7 +100,8 @@ pub(super) fn read_set(
     Ok((keys, rejected))
 }
 
-fn read(entry: &Value) -> Result<VerificationKey, Unusable> {
+/// Reads one key and judges it.
+pub(super) fn read(entry: &Value) -> Result<VerificationKey, Unusable> {
     let jwk = entry.as_object().ok_or(Unusable::Form)?;
     let kid = optional_text(jwk, "kid")?.map(str::to_owned);
     if optional_text(jwk, "use")?.is_some_and(|purpose| purpose != "sig") {

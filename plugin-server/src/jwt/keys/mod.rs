@@ -18,7 +18,7 @@ use jsonwebtoken::DecodingKey;
 pub use self::discovery::NotMetadata;
 pub use self::endpoint::UnfetchableUrl;
 pub use self::fetch::FetchError;
-pub use self::jwk::{NotAKeySet, RejectedKey};
+pub use self::jwk::{NotAKeySet, RejectedKey, Unusable};
 pub use self::pem::UnusablePem;
 pub use self::remote::{Origin, RemoteKeys, RemoteSettings, Unavailable};
 pub use self::rsa::UntrustedRsa;
@@ -37,7 +37,27 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    fn fits(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
+    /// The key of one JWK (RFC 7517 §4).
+    ///
+    /// # Errors
+    ///
+    /// Why no token could be verified with it.
+    pub fn from_jwk(jwk: &serde_json::Value) -> Result<Self, Unusable> {
+        jwk::read(jwk)
+    }
+
+    /// Its name.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// What it may verify.
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    /// Whether it may be tried on a signature by `kid` and `algorithm`.
+    pub fn fits(&self, kid: Option<&str>, algorithm: Algorithm) -> bool {
         let named = match (&self.kid, kid) {
             (Some(mine), Some(wanted)) => mine == wanted,
             _ => true,
@@ -45,7 +65,8 @@ impl VerificationKey {
         named && self.algorithms.contains(&algorithm)
     }
 
-    fn verifies(&self, jws: &Jws<'_>) -> bool {
+    /// Whether it made this signature.
+    pub fn verifies(&self, jws: &Jws<'_>) -> bool {
         jsonwebtoken::crypto::verify(
             jws.signature,
             jws.signing_input.as_bytes(),

@@ -154,7 +154,7 @@ fn verify(presented: &Presented<'_>, at: Moment<'_>) -> Result<(String, String),
 }
 
 /// The SHA-256 thumbprint of a public key (RFC 7638 §3.2, RFC 8037 §2); `None` for a private or symmetric one.
-pub(super) fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
+pub fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
     if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"]
         .iter()
         .any(|member| jwk.contains_key(*member))

@@ -59,7 +59,7 @@ const OWED: usize = 100_000;
 const PAYMENTS: usize = 64;
 
 /// When somebody refused for want of the store should come back: the breaker has tried it by then.
-const RETRY: Duration = Duration::from_secs(1);
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
 /// What becomes of a limit while its store is away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -107,6 +107,7 @@ impl Owed {
 
 /// Redis, with everything that makes its absence bearable.
 pub struct FailoverStore {
+    name: Arc<str>,
     remote: RedisStore,
     local: Local,
     breaker: Breaker,
@@ -122,6 +123,7 @@ impl FailoverStore {
     /// A store on `remote`. Its upkeep begins with its first request, on the runtime that serves it.
     pub fn new(remote: RedisStore, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
+            name: remote.config().to_string().into(),
             remote,
             local: Local::new(MemoryStore::new()),
             breaker: Breaker::default(),
@@ -132,6 +134,11 @@ impl FailoverStore {
             clock,
             kept: AtomicBool::new(false),
         })
+    }
+
+    /// Where it is, for people; holds no secret.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Which Redis this is.
@@ -153,6 +160,7 @@ impl FailoverStore {
         lease: Duration,
     ) -> Result<Decision, Unavailable> {
         self.keep_up();
+        self.nodes.this_one_counts();
         if let Some(denial) = self.denials.repeat(charges, self.clock.monotonic()) {
             self.counters.denied_again();
             return Ok(Decision::Denied(denial));
@@ -235,6 +243,15 @@ impl FailoverStore {
         released
     }
 
+    /// Asks something else of the same Redis than its limits, under the same breaker.
+    pub async fn ask_beside<T>(
+        self: &Arc<Self>,
+        call: impl Future<Output = Result<T, RedisStoreError>>,
+    ) -> Result<T, Unavailable> {
+        self.keep_up();
+        self.ask_now(call).await
+    }
+
     /// Pays what is owed, if the store answers; for a process that is about to stop.
     pub async fn flush(&self) -> Result<(), Unavailable> {
         self.pay().await.map_err(|_| Unavailable)
@@ -268,7 +285,7 @@ impl FailoverStore {
                 if self.breaker.failed() {
                     self.counters.breaker_opened();
                     self.remote.disconnect();
-                    tracing::warn!(store = %self.remote.config(), %error, "the store is away: limits are decided without it");
+                    tracing::warn!(store = %self.remote.config(), %error, "the store is away: what needs it is decided without it");
                 }
             }
         }

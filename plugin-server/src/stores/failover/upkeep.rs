@@ -1,7 +1,7 @@
 //! What a shared store needs beside its requests: being tried while it is away, being paid, being told who lives.
 
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use token_limiter::ReservationId;
@@ -25,6 +25,8 @@ pub(super) struct Nodes {
     alive: AtomicU64,
     /// When the count was last confirmed or raised, in milliseconds of the process's clock.
     as_of_ms: AtomicU64,
+    /// Whether this process counts here: one that never does takes no share from the others.
+    counts: AtomicBool,
 }
 
 impl Nodes {
@@ -33,6 +35,14 @@ impl Nodes {
             this: RedisStore::draw_id(),
             alive: AtomicU64::new(1),
             as_of_ms: AtomicU64::new(0),
+            counts: AtomicBool::new(false),
+        }
+    }
+
+    /// This process has limits in the store.
+    pub(super) fn this_one_counts(&self) {
+        if !self.counts.load(Relaxed) {
+            self.counts.store(true, Relaxed);
         }
     }
 
@@ -97,13 +107,17 @@ impl FailoverStore {
 
     /// Whether the store answers, and has been told all that is owed.
     async fn try_out(&self) -> Result<(), RedisStoreError> {
-        self.ask(self.remote.heartbeat(self.nodes.this, SILENCE))
-            .await?;
+        if self.nodes.counts.load(Relaxed) {
+            self.ask(self.remote.heartbeat(self.nodes.this, SILENCE))
+                .await?;
+        } else {
+            self.ask(self.remote.ping()).await?;
+        }
         self.pay().await
     }
 
     async fn beat(&self) {
-        if !self.breaker.allows() {
+        if !self.breaker.allows() || !self.nodes.counts.load(Relaxed) {
             return;
         }
         if let Ok(alive) = self

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! [`config`] says which Redis; `connection` reaches it; `names` says what things are called there; `script` runs the commands,
-//! which are written in Lua in the files beside them; `deciding` reserves and settles with them.
+//! which are written in Lua in the files beside them; `deciding` reserves and settles with them. [`denied`] is a list beside the counters.
 //!
 //! # Model
 //!
@@ -31,6 +31,7 @@
 pub mod config;
 mod connection;
 mod deciding;
+pub mod denied;
 mod names;
 mod script;
 mod window;
@@ -262,6 +263,13 @@ impl RedisStore {
             [nodes] => Ok(nodes),
             _ => Err(RedisStoreError::Reply),
         }
+    }
+
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), RedisStoreError> {
+        let command = redis::cmd("PING");
+        let call = async { Ok(self.link.query(&command).await.map(drop)?) };
+        self.in_time(self.config().timeout, call).await
     }
 
     async fn list(&self, most: usize) -> Result<Vec<OpenReservation>, RedisStoreError> {

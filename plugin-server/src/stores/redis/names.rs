@@ -6,6 +6,8 @@
 //! | `llm:{<group>}:r:<id>` | the record of an open reservation, beside its first counter |
 //! | `llm:{<group>}:w:<id>` | the mark of a write-back that has happened |
 //! | `llm:nodes` | the processes that share this Redis |
+//! | `llm:{denied}` | what is denied, by its key |
+//! | `llm:{denied}:ends` | when each of it may go |
 //!
 //! A cluster places a name by what stands in its braces: all counters of one identity share a slot.
 
@@ -20,6 +22,12 @@ pub(super) const RECORDS: &str = "llm:{*}:r:*";
 
 /// The processes that share this Redis.
 pub(super) const NODES: &str = "llm:nodes";
+
+/// What is denied. In a slot with [`DENIED_ENDS`].
+pub(super) const DENIED: &str = "llm:{denied}";
+
+/// When what is denied may go.
+pub(super) const DENIED_ENDS: &str = "llm:{denied}:ends";
 
 /// Slots of a cluster (Redis cluster specification, "Key distribution model").
 const SLOTS: u16 = 16_384;

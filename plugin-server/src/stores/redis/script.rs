@@ -21,6 +21,12 @@ pub(super) static INSPECT: LazyLock<Script> =
     LazyLock::new(|| Script::with_windows(include_str!("inspect.lua")));
 pub(super) static CORRECT: LazyLock<Script> =
     LazyLock::new(|| Script::with_windows(include_str!("correct.lua")));
+pub(super) static DENY: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("deny.lua").to_owned()));
+pub(super) static UNDENY: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("undeny.lua").to_owned()));
+pub(super) static DENIED: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("denied.lua").to_owned()));
 pub(super) static HEARTBEAT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("heartbeat.lua").to_owned()));
 

@@ -4,10 +4,11 @@
 //! # Layout
 //!
 //! [`Config`] is the whole, in the order of Kong's schema. [`issuer`] holds the entries of `issuers`, [`claims`] what tokens must
-//! say and what becomes of it, [`proof`] `proof_of_possession`, [`resource`] what clients are told, [`read`] turns
+//! say and what becomes of it, [`denylist`] where revocations are, [`proof`] `proof_of_possession`, [`resource`] what clients are told, [`read`] turns
 //! single values into the policy's.
 
 mod claims;
+mod denylist;
 mod issuer;
 mod proof;
 mod read;
@@ -20,6 +21,7 @@ use kong_pdk::PluginConfig;
 use serde::Deserialize;
 
 use self::claims::{ClaimProhibitionConfig, ClaimRequirementConfig, UpstreamHeaderConfig};
+use self::denylist::DenylistConfig;
 use self::issuer::IssuerConfig;
 use self::proof::ProofOfPossessionConfig;
 use self::read::{each, path, scopes, seconds, to_usize};
@@ -28,12 +30,18 @@ use crate::jwt::claims::TimeBounds;
 use crate::jwt::config::{FetchSettings, InvalidSetting, Settings};
 use crate::jwt::expression::Expression;
 use crate::jwt::token::{Locations, normalized_type};
+use crate::kong::redis::RedisSection;
 
 /// The realm of challenges when none is configured: a challenge without any parameter is not well-formed (RFC 6750 §3).
 const DEFAULT_REALM: &str = "kong";
 
 /// The configuration of one `llm-jwt`.
 #[derive(Debug, Deserialize, PluginConfig)]
+#[kong(entity_check(conditional_at_least_one_of = serde_json::json!({
+    "if_field": "denylist.policy", "if_match": {"eq": "redis"},
+    "then_at_least_one_of": ["redis.host", "redis.cluster_nodes", "redis.sentinel_nodes"],
+    "then_err": "denylist.policy redis needs at least one of these, to know where it is: %s",
+})))]
 pub struct Config {
     /// The issuers whose tokens are accepted, each with its keys. A token is judged by the issuer that it names.
     #[kong(len_min = 1)]
@@ -140,6 +148,10 @@ pub struct Config {
     /// How many seconds a verified token is remembered at most, never beyond its exp.
     #[kong(default = 300, between = [0, 86400])]
     token_cache_ttl: u32,
+    /// Whether tokens can be revoked before they expire.
+    denylist: DenylistConfig,
+    /// The Redis of denylist: a host, a cluster, or sentinels.
+    redis: Option<RedisSection>,
     /// Whether tokens must be bound to a key, so that a stolen one opens nothing.
     proof_of_possession: ProofOfPossessionConfig,
     /// The address of the protected resource as its clients write it, for RFC 9728 and MCP. Needs metadata_endpoint.
@@ -238,6 +250,7 @@ impl Config {
             fetch,
             token_cache_size: self.token_cache_size.into(),
             token_cache_ttl: seconds(self.token_cache_ttl),
+            denylist: self.denylist.read(self.redis)?,
             proof_of_possession: self.proof_of_possession.into(),
             protected_resource,
             error_format: self.error_format.into(),

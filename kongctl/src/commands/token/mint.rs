@@ -14,7 +14,7 @@ use crate::output::{Format, Printer};
 
 use super::Exit;
 
-pub(super) fn mint(arguments: &Mint, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: &Mint, printer: Printer) -> anyhow::Result<Exit> {
     let claims = claims(arguments, clock::unix_seconds())?;
     let key = read_key(&arguments.key_file)?;
     let token = sign(arguments.algorithm, &key, arguments.key_id.clone(), &claims)?;
@@ -164,10 +164,11 @@ mod tests {
             &DecodingKey::from_secret(b"secret"),
             jsonwebtoken::Algorithm::HS256,
         );
-        let rsa = include_bytes!("../../tests/fixtures/oracle/a.key");
+        let rsa = include_bytes!("../../../tests/fixtures/oracle/a.key");
         let token = sign(Algorithm::Rs256, rsa, kid(), &claims).unwrap();
         let public =
-            DecodingKey::from_rsa_pem(include_bytes!("../../tests/fixtures/oracle/a.pub")).unwrap();
+            DecodingKey::from_rsa_pem(include_bytes!("../../../tests/fixtures/oracle/a.pub"))
+                .unwrap();
         check(&token, &public, jsonwebtoken::Algorithm::RS256);
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let token = sign(
