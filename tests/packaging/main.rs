@@ -143,6 +143,21 @@ const TOOLS: &[Tool] = &[
         helm::rendered::secrets_are_references,
     ),
     (
+        "crds_accept_the_manifests",
+        helm::crds::definitions_are_there,
+        helm::crds::accept_the_manifests,
+    ),
+    (
+        "crds_accept_what_kongctl_writes",
+        helm::crds::definitions_are_there,
+        helm::crds::accept_what_kongctl_writes,
+    ),
+    (
+        "crds_refuse_what_kubernetes_refuses",
+        helm::crds::definitions_are_there,
+        helm::crds::refuse_what_kubernetes_refuses,
+    ),
+    (
         "kubernetes_accepts_every_combination",
         helm::rendered::schemas,
         helm::rendered::satisfies_the_schemas_of_kubernetes,

@@ -276,7 +276,12 @@ fn policy(body: &Map<String, Value>) -> Value {
     }
     // The controller takes a hash only where the algorithm has one.
     if body.get("algorithm") == Some(&json!("consistent-hashing")) {
+        // A cookie that is missing is made: there is nothing to fall back to.
+        let has_fallback = body.get("hash_on") != Some(&json!("cookie"));
         for (prefix, to) in [("hash_on", "hashOn"), ("hash_fallback", "hashOnFallback")] {
+            if prefix == "hash_fallback" && !has_fallback {
+                continue;
+            }
             if let Some(hash) = hash(body, prefix) {
                 spec.insert(to.to_owned(), hash);
             }

@@ -1,5 +1,6 @@
 //! The layers of `helm-values/`: what each says, and what the official charts make of each combination.
 
+pub(crate) mod crds;
 pub(crate) mod layers;
 pub(crate) mod manifests;
 pub(crate) mod rendered;

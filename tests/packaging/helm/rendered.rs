@@ -41,6 +41,11 @@ pub(crate) fn schemas() -> Result<(), String> {
         .ok_or_else(|| "no `kubernetes-validate` on PATH".to_owned())
 }
 
+/// The directory of the chart `kong/kong`.
+pub(crate) fn chart_directory() -> Result<PathBuf, String> {
+    chart(CHART)
+}
+
 fn chart(variable: &str) -> Result<PathBuf, String> {
     env::var_os(variable)
         .map(PathBuf::from)
