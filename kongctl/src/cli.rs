@@ -1,6 +1,8 @@
 //! The words of the command line; what they do is in `commands`.
 
+mod change;
 mod limiter;
+mod output;
 mod token;
 
 use std::path::PathBuf;
@@ -8,9 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::Format;
-
+pub(crate) use change::{Apply, Execution, FilesOrPlan, Plan, Reset, Rollback, Sync};
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
+pub(crate) use output::Output;
 pub(crate) use token::{
     Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revocations, Revoke,
     TokenCommand, Unrevoke,
@@ -25,21 +27,23 @@ pub(crate) use token::{
   kongctl ping                                   is the node there, and of which kind is it?
   kongctl diff kong.yml                          what would a sync change?
   kongctl sync kong.yml                          make the node as the file says
+  kongctl rollback                               undo that
   kongctl dump > kong.yml                        write down what the node has
   kongctl get routes                             look around
   kongctl top                                    who spends what, live
   kongctl token revoke -                         refuse a token before it expires
 
 Exit codes: 0 done, 1 failed, 2 differences (diff --exit-code), 64 wrong usage.
-Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, KONGCTL_LIMITER_ADDR,
-KONGCTL_LIMITER_TOKEN, NO_COLOR."
+Environment: KONGCTL_ADMIN_URL, KONGCTL_ADMIN_TOKEN, KONGCTL_ADMIN_CA_FILE, KONGCTL_ADMIN_PROFILE,
+KONGCTL_ADMIN_CONFIG, KONGCTL_LIMITER_ADDR, KONGCTL_LIMITER_TOKEN, NO_COLOR.
+Files: ~/.config/kongctl-admin/config.yml has profiles, ~/.local/state/kongctl-admin/journals what rollback needs."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) connection: Connection,
     /// How results are written [default: table; dump: yaml].
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
-    pub(crate) output: Option<Format>,
+    #[arg(short, long, global = true, value_parser = output::OutputParser, value_name = "FORMAT")]
+    pub(crate) output: Option<Output>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -48,16 +52,25 @@ pub(crate) struct Cli {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The Admin API: http://, https:// or unix:/path/to.sock.
+    /// The Admin API: http://, https:// or unix:/path/to.sock [default: http://127.0.0.1:8001]. Several nodes without a database
+    /// are separated by commas, or the flag is repeated.
     #[arg(
         long,
         global = true,
         env = "KONGCTL_ADMIN_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8001",
+        value_delimiter = ',',
         hide_env_values = true
     )]
-    pub(crate) admin_url: String,
+    pub(crate) admin_url: Vec<String>,
+    /// A profile of the configuration file: addresses, certificates, protected tags. Flags and other variables go first.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_PROFILE",
+        value_name = "NAME"
+    )]
+    pub(crate) profile: Option<String>,
     /// A header for each call, as 'Name: value'; may be repeated.
     #[arg(long = "header", global = true, value_name = "HEADER")]
     pub(crate) headers: Vec<String>,
@@ -138,11 +151,22 @@ pub(crate) enum Command {
   kongctl diff -o json kong.yml | jq .summary
   kongctl diff --no-delete kong.yml              what would `apply` change?")]
     Diff(Diff),
+    /// Show what a sync would change, and save it, to be carried out later exactly so.
+    ///
+    /// A saved plan has what it would write, passwords and keys included: it is written so that only you can read it.
+    #[command(after_help = "Examples:
+  kongctl plan kong.yml -o plan.json
+  kongctl sync --plan plan.json                  refused if the node moved since
+  kongctl plan --no-delete kong.yml -o plan.json && kongctl apply --plan plan.json")]
+    Plan(Plan),
     /// Make the node as the files say: create, update and delete.
     #[command(after_help = "Examples:
   kongctl sync kong.yml
-  kongctl sync --yes --max-deletes 5 gateway/
-  kongctl sync --select-tag team-a team-a.yml    leaves what others own alone")]
+  kongctl sync --plan plan.json                  what `kongctl plan -o plan.json` saved
+  kongctl sync --yes --max-deletes 5 --protect-tag prod gateway/
+  kongctl sync --select-tag team-a team-a.yml    leaves what others own alone
+  kongctl sync --admin-url http://10.0.0.1:8001,http://10.0.0.2:8001 kong.yml
+                                                 several nodes without a database, the first one first")]
     Sync(Sync),
     /// Create and update what the files say; never delete.
     #[command(after_help = "Examples:
@@ -160,6 +184,22 @@ pub(crate) enum Command {
   kongctl reset
   kongctl reset --yes --select-tag team-a")]
     Reset(Reset),
+    /// Restore what a sync, apply, reset or rollback found. Without a journal, the newest that is not undone yet.
+    ///
+    /// Each run keeps a journal of what was there before and of what it did, also if it is cut off. Entities that others changed
+    /// since are left alone, and so is what the run did not touch.
+    #[command(after_help = "Examples:
+  kongctl rollback
+  kongctl rollback --list
+  kongctl rollback 20261123T160500-123Z-0
+  kongctl rollback --passwords kong-of-yesterday.yml")]
+    Rollback(Rollback),
+    /// Tell how the nodes stand: database, loaded configuration; --wait until they can serve.
+    #[command(after_help = "Examples:
+  kongctl status
+  kongctl status --wait=2m && kongctl sync kong.yml
+  kongctl status --admin-url http://10.0.0.1:8001,http://10.0.0.2:8001")]
+    Status(Status),
     /// List entities of a kind, or show one.
     #[command(
         after_help = "Kinds: services routes consumers plugins upstreams targets certificates snis ca_certificates
@@ -227,20 +267,6 @@ pub(crate) struct Selection {
     pub(crate) select_tags: Vec<String>,
 }
 
-/// How changes are carried out.
-#[derive(Args)]
-pub(crate) struct Execution {
-    /// Do not ask.
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-    /// Load everything at once through /config, without asking the node whether it has a database.
-    #[arg(long)]
-    pub(crate) dbless: bool,
-    /// The most calls at once; fewer while the node is slow or refuses.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
-    pub(crate) parallelism: u16,
-}
-
 #[derive(Args)]
 pub(crate) struct Validate {
     #[command(flatten)]
@@ -291,29 +317,6 @@ pub(crate) struct Diff {
 }
 
 #[derive(Args)]
-pub(crate) struct Sync {
-    #[command(flatten)]
-    pub(crate) files: Files,
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    #[command(flatten)]
-    pub(crate) execution: Execution,
-    /// Refuse a plan that deletes more.
-    #[arg(long, value_name = "N")]
-    pub(crate) max_deletes: Option<usize>,
-}
-
-#[derive(Args)]
-pub(crate) struct Apply {
-    #[command(flatten)]
-    pub(crate) files: Files,
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    #[command(flatten)]
-    pub(crate) execution: Execution,
-}
-
-#[derive(Args)]
 pub(crate) struct Dump {
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -332,11 +335,17 @@ pub(crate) struct Dump {
 }
 
 #[derive(Args)]
-pub(crate) struct Reset {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
-    #[command(flatten)]
-    pub(crate) execution: Execution,
+pub(crate) struct Status {
+    /// Wait until every node is ready, and without databases until all have loaded the same; no longer than this.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5m"
+    )]
+    pub(crate) wait: Option<Duration>,
 }
 
 #[derive(Args)]

@@ -6,7 +6,9 @@
 //! - `state` turns files into what is wanted and the Admin API's answers into what is there.
 //! - `plan` tells the two apart and orders the changes; it is pure.
 //! - `limiter` knows the plugin server's own API, for `quota`, `top` and `token revoke`; `tokens` takes tokens and keys apart.
-//! - `execute` carries a plan out; `admin` knows the Admin API: entities, schemas, errors, a client.
+//! - `execute` carries a plan out; `journal` keeps what was there before and what was done, for `rollback`.
+//! - `admin` knows the Admin API: entities, schemas, errors, a client; `profiles` how the user reaches which nodes.
+//! - `kubernetes` writes what is declared as objects of Kubernetes.
 //!
 //! A sync runs through them in this order: files → declared → (current) → resolved → plan → executor → report.
 
@@ -15,10 +17,12 @@ mod cli;
 mod clock;
 mod commands;
 mod execute;
+mod journal;
 mod kubernetes;
 mod limiter;
 mod output;
 mod plan;
+mod profiles;
 mod state;
 mod tokens;
 
@@ -36,7 +40,7 @@ const DIFFERENT: u8 = 2;
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let mut cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing is left to do if the words cannot be printed.
@@ -48,10 +52,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { USAGE });
         }
     };
-    let printer = Printer::new(cli.output.unwrap_or(match cli.command {
-        cli::Command::Dump(_) => Format::Yaml,
-        _ => Format::Table,
-    }));
+    let format = match cli.take_format() {
+        Ok(format) => format,
+        Err(error) => return failed(&error.into(), Printer::new(Format::Table)),
+    };
+    let printer = Printer::new(format);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,17 +65,20 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(FAILED),
         Ok(Exit::Different) => ExitCode::from(DIFFERENT),
-        Err(error) => {
-            output::note(&failure::text(&error));
-            if printer.is_structured() {
-                // The exit code tells of the failure even if this cannot be written.
-                let _ = printer.value(&failure::value(&error));
-            }
-            ExitCode::from(if error.is::<UsageError>() {
-                USAGE
-            } else {
-                FAILED
-            })
-        }
+        Err(error) => failed(&error, printer),
     }
+}
+
+/// Tells of a failure; the exit code says of which kind.
+fn failed(error: &anyhow::Error, printer: Printer) -> ExitCode {
+    output::note(&failure::text(error));
+    if printer.is_structured() {
+        // The exit code tells of the failure even if this cannot be written.
+        let _ = printer.value(&failure::value(error));
+    }
+    ExitCode::from(if error.is::<UsageError>() {
+        USAGE
+    } else {
+        FAILED
+    })
 }

@@ -25,6 +25,9 @@ pub(crate) enum AdminError {
     /// The connection's own settings are wrong.
     #[error("{0}")]
     Settings(String),
+    /// The node is no longer as it was when the change was planned.
+    #[error("somebody else has loaded another configuration since this one was planned")]
+    Moved,
 }
 
 /// Kong's error body.
@@ -163,6 +166,7 @@ impl AdminError {
                 "does --admin-url point at the Admin API (port 8001 by default), not at the proxy or Kong Manager?",
             ),
             Self::Settings(_) => None,
+            Self::Moved => Some("nothing was loaded; the same command plans anew"),
         }
     }
 
@@ -171,6 +175,20 @@ impl AdminError {
         match self {
             Self::Rejected { rejection, .. } => Some(rejection),
             _ => None,
+        }
+    }
+
+    /// The HTTP status of a refusal.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.rejection().map(|rejection| rejection.status)
+    }
+
+    /// True where the call was sent and nobody can tell from the answer whether it was carried out.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Unexpected { .. } => true,
+            Self::Rejected { rejection, .. } => matches!(rejection.status, 500 | 502 | 504),
+            Self::Settings(_) | Self::Moved => false,
         }
     }
 

@@ -36,6 +36,11 @@ impl RetryPolicy {
         let backoff = self.base.saturating_mul(1 << retry.min(16));
         Some(retry_after.unwrap_or(backoff).max(backoff).min(self.cap))
     }
+
+    /// How long the node wants to be left alone, as far as we follow it.
+    pub(crate) fn wish(&self, retry_after: Option<Duration>) -> Option<Duration> {
+        retry_after.map(|wish| wish.min(self.cap))
+    }
 }
 
 /// May the call be tried again after this status?

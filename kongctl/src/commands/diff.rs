@@ -3,28 +3,29 @@
 use crate::cli::{Connection, Diff};
 use crate::output::{Printer, changes};
 
-use super::{Exit, plan_files};
+use super::Exit;
+use super::carry_out::shown_plans;
+use super::planning::{Wish, plan_files};
 
 pub(super) async fn run(
-    arguments: &Diff,
+    arguments: Diff,
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let tags = arguments.selection.select_tags.clone();
-    let planned = plan_files(
-        &arguments.files.files,
-        tags,
-        arguments.no_delete,
-        connection,
-    )
-    .await?;
-    printer.result(&changes::plan(
-        &planned.plan,
+    let wish = Wish {
+        files: &arguments.files.files,
+        select_tags: arguments.selection.select_tags,
+        keeps_unnamed: arguments.no_delete,
+        standing: false,
+    };
+    let (nodes, _) = plan_files(wish, connection).await?;
+    printer.result(&changes::plans(
+        &shown_plans(&nodes),
         printer.format,
         printer.paint(),
-        &planned.schemas,
     ))?;
-    Ok(if arguments.exit_code && !planned.plan.is_empty() {
+    let differs = nodes.iter().any(|node| !node.plan.is_empty());
+    Ok(if arguments.exit_code && differs {
         Exit::Different
     } else {
         Exit::Done

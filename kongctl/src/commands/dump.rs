@@ -1,15 +1,11 @@
 //! `dump`: what the node has, as a file that sync understands.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-
 use anyhow::Context as _;
 
 use crate::admin::entities::Kind;
 use crate::cli::{Connection, Dump};
 use crate::output::failure::UsageError;
-use crate::output::{self, Format, Printer};
+use crate::output::{self, Format, Printer, private_file};
 use crate::state::current;
 use crate::state::document::{self, Style};
 use crate::state::resolve::Scope;
@@ -61,21 +57,10 @@ pub(super) async fn run(
     match &arguments.output_file {
         None => printer.result(&text)?,
         Some(path) => {
-            write_private(path, &text)
+            private_file::write(path, &text)
                 .with_context(|| format!("cannot write {}", path.display()))?;
             output::note(&format!("Wrote {}.", path.display()));
         }
     }
     Ok(Exit::Done)
-}
-
-/// The file holds secrets: nobody else may read it.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())
 }

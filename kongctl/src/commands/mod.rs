@@ -1,5 +1,6 @@
 //! The verbs, one file each, and what several of them share.
 
+mod carry_out;
 mod completion;
 mod consent;
 mod diff;
@@ -7,8 +8,12 @@ mod dump;
 mod get;
 mod jwks;
 mod ping;
+mod plan;
+mod planning;
 mod quota;
 mod reset;
+mod rollback;
+mod status;
 mod sync;
 mod to_k8s;
 mod token;
@@ -17,24 +22,19 @@ mod validate;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use futures_util::{Stream, StreamExt as _, stream};
-
-use crate::admin::client::{Client, Mode, Settings};
-use crate::admin::entities::Kind;
+use crate::admin::client::{Client, Settings};
 use crate::admin::errors::AdminError;
-use crate::admin::schema::Schemas;
 use crate::cli::{Cli, Command, Connection, LimiterConnection};
-use crate::execute::{self, Report};
 use crate::limiter;
-use crate::output::failure::{Refused, UsageError};
-use crate::output::{self, Format, Printer, changes};
-use crate::plan::{self, Action, Change, Plan};
-use crate::state::current::{self, Inventory};
+use crate::output::Printer;
+use crate::output::failure::UsageError;
+use crate::profiles::{self, Profile};
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::files;
-use crate::state::resolve::{self, Scope};
+
+/// Where the Admin API is if nobody says.
+const USUAL_ADDRESS: &str = "http://127.0.0.1:8001";
 
 /// How a command ended, if no error stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,29 @@ pub(crate) enum Exit {
 }
 
 /// Runs the command that was asked for.
-pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
+pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
+    let profile = match cli.command {
+        Command::Completion { .. } | Command::Token { .. } => Profile::default(),
+        _ => profiles::load(cli.connection.profile.as_deref(), &|name| {
+            std::env::var(name).ok()
+        })?,
+    };
+    profile.complete(&mut cli.connection);
     let connection = &cli.connection;
     match cli.command {
         Command::Ping => ping::run(connection, printer).await,
+        Command::Status(arguments) => status::run(&arguments, connection, printer).await,
         Command::Validate(arguments) => validate::run(&arguments, connection, printer).await,
         Command::ToK8s(arguments) => to_k8s::run(&arguments, printer),
-        Command::Diff(arguments) => diff::run(&arguments, connection, printer).await,
-        Command::Sync(arguments) => sync::sync(arguments, connection, printer).await,
-        Command::Apply(arguments) => sync::apply(arguments, connection, printer).await,
+        Command::Diff(arguments) => diff::run(arguments, connection, printer).await,
+        Command::Plan(arguments) => plan::run(arguments, connection, printer).await,
+        Command::Sync(arguments) => sync::sync(arguments, connection, &profile, printer).await,
+        Command::Apply(arguments) => sync::apply(arguments, connection, &profile, printer).await,
         Command::Dump(arguments) => dump::run(&arguments, connection, printer).await,
-        Command::Reset(arguments) => reset::run(&arguments, connection, printer).await,
+        Command::Reset(arguments) => reset::run(&arguments, connection, &profile, printer).await,
+        Command::Rollback(arguments) => {
+            rollback::run(&arguments, connection, &profile, printer).await
+        }
         Command::Get(arguments) => get::run(&arguments, connection, printer).await,
         Command::Quota(arguments) => quota::run(arguments, connection, printer).await,
         Command::Top(arguments) => top::run(&arguments, connection, printer).await,
@@ -66,8 +78,31 @@ pub(crate) async fn run(cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
     }
 }
 
-fn connect(connection: &Connection) -> Result<Client, AdminError> {
-    Client::new(&settings(connection))
+/// A client of the one node that a verb speaks to.
+fn connect(connection: &Connection) -> anyhow::Result<Client> {
+    if connection.admin_url.len() > 1 {
+        return Err(UsageError {
+            message: "this verb speaks to one node: give one --admin-url".to_owned(),
+        }
+        .into());
+    }
+    Ok(Client::new(&settings(connection))?)
+}
+
+/// A client of each node.
+fn connect_all(connection: &Connection) -> Result<Vec<Client>, AdminError> {
+    let usual = [USUAL_ADDRESS.to_owned()];
+    let urls = match connection.admin_url.as_slice() {
+        [] => &usual,
+        urls => urls,
+    };
+    let clients = urls.iter().map(|url| {
+        Client::new(&Settings {
+            url: url.clone(),
+            ..settings(connection)
+        })
+    });
+    clients.collect()
 }
 
 fn settings(connection: &Connection) -> Settings {
@@ -75,8 +110,9 @@ fn settings(connection: &Connection) -> Settings {
         .client_cert
         .clone()
         .zip(connection.client_key.clone());
+    let url = connection.admin_url.first().map(String::as_str);
     Settings {
-        url: connection.admin_url.clone(),
+        url: url.unwrap_or(USUAL_ADDRESS).to_owned(),
         headers: connection.headers.clone(),
         token: connection.token.clone(),
         ca_file: connection.ca_file.clone(),
@@ -85,6 +121,11 @@ fn settings(connection: &Connection) -> Settings {
         connect_timeout: connection.connect_timeout,
         retries: connection.retries,
     }
+}
+
+/// What a person protects: by flag, and by profile.
+fn protected(flags: &[String], profile: &Profile) -> Vec<String> {
+    flags.iter().chain(&profile.protect_tags).cloned().collect()
 }
 
 /// A client of the plugin server, after so many retries at most.
@@ -122,182 +163,4 @@ fn read_files(
     let env = |name: &str| std::env::var(name).ok();
     let documents = files::read(paths, &env, lenient, diagnostics)?;
     Ok(declared::read(&documents, diagnostics))
-}
-
-/// Everything that a plan was made from.
-struct Planned {
-    client: Client,
-    current: Inventory,
-    schemas: Schemas,
-    plan: Plan,
-    hashed_passwords: bool,
-}
-
-/// Reads files and node, and plans what brings the node to where the files want it.
-async fn plan_files(
-    paths: &[PathBuf],
-    mut select_tags: Vec<String>,
-    keeps_unnamed: bool,
-    connection: &Connection,
-) -> anyhow::Result<Planned> {
-    let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(paths, false, &mut diagnostics)?;
-    diagnostics.into_result()?;
-    if configuration.entities.is_empty() {
-        return Err(Refused {
-            message: "the files declare nothing".to_owned(),
-            hint: "to delete everything, say so: `kongctl reset`".to_owned(),
-        }
-        .into());
-    }
-    for tag in &configuration.select_tags {
-        if !select_tags.contains(tag) {
-            select_tags.push(tag.clone());
-        }
-    }
-    let client = connect(connection)?;
-    let mut kinds: Vec<Kind> = configuration
-        .entities
-        .iter()
-        .map(|entity| entity.kind)
-        .collect();
-    kinds.sort();
-    kinds.dedup();
-    let (current, schemas) = tokio::try_join!(
-        current::read(&client),
-        client.schemas(kinds, configuration.plugin_names())
-    )
-    .context("cannot read the node's configuration")?;
-
-    let scope = Scope {
-        select_tags,
-        keeps_unnamed,
-    };
-    let mut diagnostics = Diagnostics::default();
-    declared::check_plugins(&configuration, &schemas, &mut diagnostics);
-    let desired = resolve::resolve(&configuration, &current, &scope, &mut diagnostics);
-    diagnostics.into_result()?;
-    let plan = plan::diff::diff(&current, &desired, &scope, &schemas)
-        .context("there is no way to make these changes")?;
-    Ok(Planned {
-        client,
-        current,
-        schemas,
-        plan,
-        hashed_passwords: desired.hashed_passwords,
-    })
-}
-
-/// Shows a plan to a person who can say no. True if it may be carried out.
-fn may_execute(plan: &Plan, schemas: &Schemas, yes: bool) -> anyhow::Result<bool> {
-    if yes || plan.is_empty() || !output::can_ask() {
-        return Ok(true);
-    }
-    output::note(&changes::plan(
-        plan,
-        Format::Table,
-        output::Paint(false),
-        schemas,
-    ));
-    output::confirm("Carry this out?").context("cannot ask")
-}
-
-/// Carries a plan out and tells what became of it.
-async fn execute(
-    planned: &Planned,
-    dbless: bool,
-    parallelism: u16,
-    printer: Printer,
-) -> anyhow::Result<Exit> {
-    let Planned {
-        client,
-        current,
-        schemas,
-        plan,
-        hashed_passwords,
-    } = planned;
-    let report = if plan.is_empty() {
-        Report {
-            outcomes: Vec::new(),
-            interrupted: false,
-            error: None,
-        }
-    } else if dbless || client.mode().await? == Mode::Dbless {
-        execute::dbless::run(
-            client,
-            plan,
-            current,
-            schemas,
-            *hashed_passwords,
-            interrupts(),
-        )
-        .await
-    } else {
-        refuse_hashes(planned)?;
-        execute::run(
-            client,
-            plan,
-            schemas,
-            usize::from(parallelism),
-            interrupts(),
-        )
-        .await
-    };
-    printer.result(&changes::report(
-        plan,
-        &report,
-        printer.format,
-        printer.paint(),
-    ))?;
-    if report.is_complete() {
-        return Ok(Exit::Done);
-    }
-    if let Some(error) = report.error {
-        // The report is on standard output already; a second JSON document would follow it.
-        output::note(&output::failure::text(&anyhow::Error::new(error)));
-    }
-    output::note(
-        "The node is not as the files say. The same command carries on where this one stopped.",
-    );
-    Ok(Exit::Failed)
-}
-
-/// Each Ctrl-C, told to the user as it comes.
-fn interrupts() -> impl Stream<Item = ()> {
-    stream::unfold(false, |again| async move {
-        // Without a handler the signal ends the process as always.
-        tokio::signal::ctrl_c().await.ok()?;
-        output::note(if again {
-            "Interrupted again: not waiting any more."
-        } else {
-            "Interrupted: waiting for the calls in flight; interrupt again to give them up."
-        });
-        Some(((), true))
-    })
-    .chain(stream::pending())
-}
-
-/// A database's node hashes every password that it is given, a hash too.
-fn refuse_hashes(planned: &Planned) -> Result<(), Refused> {
-    let changes_password = |change: &Change| {
-        change.kind == Kind::BasicAuth
-            && (change.action == Action::Create
-                || change.fields.iter().any(|field| field.path == "password"))
-    };
-    match planned
-        .plan
-        .changes
-        .iter()
-        .find(|change| changes_password(change))
-    {
-        Some(change) if planned.hashed_passwords => Err(Refused {
-            message: format!(
-                "{} {}: a node with a database takes no hashed password",
-                change.kind.singular(),
-                change.label
-            ),
-            hint: "give the password itself, and remove `_transform: false`".to_owned(),
-        }),
-        _ => Ok(()),
-    }
 }

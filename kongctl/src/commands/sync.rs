@@ -1,62 +1,48 @@
-//! `sync` and `apply`: make the node as the files say, with and without deleting.
+//! `sync` and `apply`: make the node as the files, or a saved plan, say; with and without deleting.
 
-use crate::cli::{Apply, Connection, Execution, Sync};
+use crate::cli::{Apply, Connection, Sync};
 use crate::output::Printer;
-use crate::output::failure::Refused;
+use crate::plan::guard::Guard;
+use crate::profiles::Profile;
 
-use super::{Exit, Planned, execute, may_execute, plan_files};
+use super::carry_out::{Order, carry_out};
+use super::planning::plan_or_take_up;
+use super::{Exit, protected};
 
 pub(super) async fn sync(
     arguments: Sync,
     connection: &Connection,
+    profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let planned = plan_files(
-        &arguments.files.files,
-        arguments.selection.select_tags,
-        false,
-        connection,
-    )
-    .await?;
-    let deletes = planned.plan.summary().delete;
-    if let Some(limit) = arguments.max_deletes
-        && deletes > limit
-    {
-        return Err(Refused {
-            message: format!("the plan deletes {deletes} entities, --max-deletes allows {limit}"),
-            hint: "look at it with `kongctl diff`; if it is right, raise --max-deletes".to_owned(),
-        }
-        .into());
-    }
-    carry_out(&planned, &arguments.execution, printer).await
+    let tags = arguments.selection.select_tags;
+    let planned = plan_or_take_up(&arguments.source, tags, false, connection).await?;
+    let order = Order {
+        verb: "sync",
+        execution: &arguments.execution,
+        guard: Guard {
+            protect_tags: protected(&arguments.execution.protect_tags, profile),
+            max_deletes: arguments.max_deletes,
+        },
+    };
+    carry_out(planned, &order, printer).await
 }
 
 pub(super) async fn apply(
     arguments: Apply,
     connection: &Connection,
+    profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let planned = plan_files(
-        &arguments.files.files,
-        arguments.selection.select_tags,
-        true,
-        connection,
-    )
-    .await?;
-    carry_out(&planned, &arguments.execution, printer).await
-}
-
-async fn carry_out(
-    planned: &Planned,
-    execution: &Execution,
-    printer: Printer,
-) -> anyhow::Result<Exit> {
-    if !may_execute(&planned.plan, &planned.schemas, execution.yes)? {
-        return Err(Refused {
-            message: "nothing was changed".to_owned(),
-            hint: "the answer was no".to_owned(),
-        }
-        .into());
-    }
-    execute(planned, execution.dbless, execution.parallelism, printer).await
+    let tags = arguments.selection.select_tags;
+    let planned = plan_or_take_up(&arguments.source, tags, true, connection).await?;
+    let order = Order {
+        verb: "apply",
+        execution: &arguments.execution,
+        guard: Guard {
+            protect_tags: protected(&arguments.execution.protect_tags, profile),
+            max_deletes: None,
+        },
+    };
+    carry_out(planned, &order, printer).await
 }

@@ -3,7 +3,7 @@
 //! The payload is what the node will have when the plan is done: every entity in its kind's list, with its id, references as
 //! ids. Passwords go as the hashes that the node would keep (`_transform: false`), so that what it already has stays.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 
 use futures_util::{Stream, StreamExt};
@@ -13,23 +13,31 @@ use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::{AdminError, Rejection};
 use crate::admin::schema::Schemas;
+use crate::plan::compare::compare;
 use crate::plan::{Action, Plan};
 use crate::state::current::Inventory;
 use crate::state::{Entity, ids, reference_id};
 
 use super::{Outcome, Report, secrets_of};
 
-/// Loads what `current` becomes by `plan`. The one call is waited for after the first of the `interrupts`, not after the second.
+/// What is loaded, and onto what.
+pub(crate) struct Load<'a> {
+    pub(crate) payload: &'a Value,
+    /// The node's `configuration_hash` when its state was read: another one now means that somebody else has loaded something.
+    pub(crate) onto: Option<&'a str>,
+}
+
+/// Loads a configuration, and tells `told` what became of each of the plan's changes. The one call is waited for after the first of
+/// the `interrupts`, not after the second.
 pub(crate) async fn run(
     client: &Client,
+    load: Load<'_>,
     plan: &Plan,
-    current: &Inventory,
     schemas: &Schemas,
-    hashed_passwords: bool,
     interrupts: impl Stream<Item = ()>,
+    told: &mut dyn FnMut(usize, &Outcome),
 ) -> Report {
-    let payload = payload(plan, current, hashed_passwords);
-    let mut call = pin!(client.post("config?check_hash=1&flatten_errors=1", &payload));
+    let mut call = pin!(post(client, &load));
     let mut interrupts = pin!(interrupts);
     let mut interrupted = false;
     let result = loop {
@@ -44,21 +52,52 @@ pub(crate) async fn run(
         }
     };
     let report = match result {
-        Some(Ok(_)) => alike(plan, || Outcome::Done),
+        Some(Ok(())) => alike(plan, || Outcome::Done),
         Some(Err(error)) => {
             let secrets: Vec<String> = plan
                 .changes
                 .iter()
                 .flat_map(|change| secrets_of(change, schemas))
                 .collect();
-            blame(plan, error.without(&secrets))
+            let error = error.without(&secrets);
+            if error.leaves_doubt() && hash_now(client).await.as_deref() != load.onto {
+                Report {
+                    error: Some(error),
+                    ..alike(plan, || Outcome::Unknown(None))
+                }
+            } else {
+                blame(plan, error)
+            }
         }
-        None => alike(plan, || Outcome::Unknown),
+        None => alike(plan, || Outcome::Unknown(None)),
     };
+    for (index, outcome) in report.outcomes.iter().enumerate() {
+        told(index, outcome);
+    }
     Report {
         interrupted,
         ..report
     }
+}
+
+async fn post(client: &Client, load: &Load<'_>) -> Result<(), AdminError> {
+    if let Some(onto) = load.onto
+        && let Some(now) = client.standing().await?.configuration_hash
+        && now != onto
+    {
+        return Err(AdminError::Moved);
+    }
+    // As a text it has a hash, so that the node can tell a repetition.
+    let body = json!({ "config": load.payload.to_string() });
+    client
+        .post("config?check_hash=1&flatten_errors=1", &body)
+        .await
+        .map(drop)
+}
+
+async fn hash_now(client: &Client) -> Option<String> {
+    let status = client.find_once("status").await.ok()??;
+    Some(status.get("configuration_hash")?.as_str()?.to_owned())
 }
 
 /// All of the configuration that the node will have.
@@ -102,6 +141,29 @@ pub(crate) fn payload(plan: &Plan, current: &Inventory, hashed_passwords: bool) 
         }
     }
     Value::Object(document)
+}
+
+/// True if a node would have the same by both payloads, timestamps aside: one may write out defaults that the other leaves to the node.
+pub(crate) fn is_same(one: &Value, other: &Value, schemas: &Schemas) -> bool {
+    let (one, other) = (entries(one), entries(other));
+    one.len() == other.len()
+        && one.iter().all(|(key @ (kind, _), body)| {
+            other.get(key).is_some_and(|found| {
+                compare(*kind, body, found, schemas, true).is_empty()
+                    || compare(*kind, found, body, schemas, true).is_empty()
+            })
+        })
+}
+
+fn entries(payload: &Value) -> HashMap<(Kind, &str), &Map<String, Value>> {
+    let lists = Kind::all().filter_map(|kind| Some((kind, payload.get(kind.name())?.as_array()?)));
+    let bodies = lists.flat_map(|(kind, list)| {
+        list.iter().filter_map(move |entry| {
+            let body = entry.as_object()?;
+            Some(((kind, body.get("id")?.as_str()?), body))
+        })
+    });
+    bodies.collect()
 }
 
 fn entry(entity: &Entity) -> Value {
@@ -171,8 +233,7 @@ fn blame(plan: &Plan, error: AdminError) -> Report {
     if blamed {
         Report {
             outcomes,
-            interrupted: false,
-            error: None,
+            ..Report::empty()
         }
     } else {
         nobodys_fault(plan, error)
@@ -190,8 +251,7 @@ fn nobodys_fault(plan: &Plan, error: AdminError) -> Report {
 fn alike(plan: &Plan, outcome: impl Fn() -> Outcome) -> Report {
     Report {
         outcomes: plan.changes.iter().map(|_| outcome()).collect(),
-        interrupted: false,
-        error: None,
+        ..Report::empty()
     }
 }
 

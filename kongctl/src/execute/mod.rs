@@ -3,41 +3,48 @@
 //! # Failure
 //!
 //! A change that Kong refuses is reported with Kong's words; what needs it is skipped, the rest goes on, but nothing is deleted
-//! any more. On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done. A second
-//! interrupt gives up the calls in flight: what became of their changes is unknown, and the report says so.
+//! any more. Calls that say where the node is to arrive (`PUT`, `PATCH` of every field, `DELETE`) are tried again; a `POST` only if it
+//! never arrived. A pause that the node asks for holds for all calls. Three calls in a row that fail for no fault of theirs end the
+//! run. What was sent and not answered is looked up in the end: done, not done, or, if the node is gone, unknown.
+//!
+//! On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done. A second interrupt
+//! gives up the calls in flight: what became of their changes is unknown, and the report says so.
 
 pub(crate) mod dbless;
+mod pace;
 pub(crate) mod window;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
+use reqwest::Method;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::{Schemas, Type};
 use crate::output::redact;
+use crate::plan::compare::compare;
 use crate::plan::{Action, Change, Plan};
 
-use window::Window;
+use pace::Pace;
 
 /// What became of one change.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Done,
-    /// Kong refused, or did not answer.
+    /// Kong refused, or never got the call.
     Failed(AdminError),
     /// Something that it needs failed, or something failed and it is a deletion.
     Skipped,
-    /// An interrupt came first.
+    /// An interrupt came first, or the node was given up.
     NotStarted,
-    /// Sent, but a second interrupt came before the answer: done or not.
-    Unknown,
+    /// Sent, and no answer came, for this reason or because of a second interrupt: done or not.
+    Unknown(Option<AdminError>),
 }
 
 /// What became of each change of a plan, in the plan's order.
@@ -45,11 +52,23 @@ pub(crate) enum Outcome {
 pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) interrupted: bool,
+    /// The node failed so often that the rest was not tried.
+    pub(crate) gave_up: bool,
     /// What went wrong with all of them, where no single change is to blame.
     pub(crate) error: Option<AdminError>,
 }
 
 impl Report {
+    /// Of a plan without changes.
+    pub(crate) fn empty() -> Self {
+        Self {
+            outcomes: Vec::new(),
+            interrupted: false,
+            gave_up: false,
+            error: None,
+        }
+    }
+
     /// True if the node is now as planned.
     pub(crate) fn is_complete(&self) -> bool {
         self.outcomes
@@ -58,13 +77,15 @@ impl Report {
     }
 }
 
-/// Carries out `plan`. After the first of the `interrupts` nothing is started, after the second nothing is waited for.
+/// Carries out `plan`, telling `told` of each change that came to an end. After the first of the `interrupts` nothing is started,
+/// after the second nothing is waited for.
 pub(crate) async fn run(
     client: &Client,
     plan: &Plan,
     schemas: &Schemas,
     max_parallel: usize,
     interrupts: impl Stream<Item = ()>,
+    told: &mut dyn FnMut(usize, &Outcome),
 ) -> Report {
     let count = plan.changes.len();
     let mut waiting: Vec<usize> = plan.needs.iter().map(Vec::len).collect();
@@ -80,13 +101,15 @@ pub(crate) async fn run(
         .filter(|index| waiting[*index] == 0)
         .map(Reverse)
         .collect();
-    let mut window = Window::new(max_parallel);
+    let pace = Pace::new(max_parallel);
     let mut running = FuturesUnordered::new();
     let mut failed = false;
     let mut interrupted = false;
+    let mut abandoned = false;
+    let mut gave_up = false;
     tokio::pin!(interrupts);
     loop {
-        while !interrupted && running.len() < window.size() {
+        while !pace.is_stopped() && running.len() < pace.size() {
             let Some(Reverse(index)) = ready.pop() else {
                 break;
             };
@@ -95,15 +118,9 @@ pub(crate) async fn run(
                 continue;
             }
             // Until the answer is there.
-            outcomes[index] = Some(Outcome::Unknown);
-            running.push(async move {
-                let started = Instant::now();
-                (
-                    index,
-                    write(client, &plan.changes[index]).await,
-                    started.elapsed(),
-                )
-            });
+            outcomes[index] = Some(Outcome::Unknown(None));
+            let (pace, change) = (&pace, &plan.changes[index]);
+            running.push(async move { (index, write(client, change, pace).await) });
         }
         if running.is_empty() {
             break;
@@ -111,34 +128,41 @@ pub(crate) async fn run(
         tokio::select! {
             Some(()) = interrupts.next() => {
                 if interrupted {
+                    abandoned = true;
                     break;
                 }
                 interrupted = true;
+                pace.stop();
             }
-            Some((index, result, latency)) = running.next() => match result {
-                Ok(()) => {
-                    window.succeeded(latency);
-                    outcomes[index] = Some(Outcome::Done);
-                    for waiter in &waiters[index] {
+            Some((index, outcome)) = running.next() => {
+                match outcome {
+                    Outcome::Done => for waiter in &waiters[index] {
                         waiting[*waiter] -= 1;
                         if waiting[*waiter] == 0 && outcomes[*waiter].is_none() {
                             ready.push(Reverse(*waiter));
                         }
+                    },
+                    Outcome::Failed(_) | Outcome::Unknown(_) => {
+                        failed = true;
+                        for waiter in &waiters[index] {
+                            skip(*waiter, &waiters, &mut outcomes);
+                        }
                     }
+                    Outcome::Skipped | Outcome::NotStarted => {}
                 }
-                Err(error) => {
-                    if error.is_overload() {
-                        window.overloaded();
-                    }
-                    failed = true;
-                    let error = error.without(&secrets_of(&plan.changes[index], schemas));
-                    outcomes[index] = Some(Outcome::Failed(error));
-                    for waiter in &waiters[index] {
-                        skip(*waiter, &waiters, &mut outcomes);
-                    }
+                let outcome = outcome.without(&secrets_of(&plan.changes[index], schemas));
+                if outcome.blames_the_node() && !interrupted && pace.is_hopeless() {
+                    gave_up = true;
+                    pace.stop();
                 }
+                told(index, &outcome);
+                outcomes[index] = Some(outcome);
             },
         }
+    }
+    drop(running);
+    if !abandoned {
+        settle(client, plan, schemas, &mut outcomes, told).await;
     }
     let outcomes = outcomes
         .into_iter()
@@ -147,7 +171,66 @@ pub(crate) async fn run(
     Report {
         outcomes,
         interrupted,
+        gave_up,
         error: None,
+    }
+}
+
+impl Outcome {
+    fn without(self, secrets: &[String]) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.without(secrets)),
+            Self::Unknown(Some(error)) => Self::Unknown(Some(error.without(secrets))),
+            other => other,
+        }
+    }
+
+    /// What failed says nothing of the change, but of the node.
+    fn blames_the_node(&self) -> bool {
+        match self {
+            Self::Failed(error) | Self::Unknown(Some(error)) => error.is_overload(),
+            _ => false,
+        }
+    }
+}
+
+/// Looks up what was sent and not answered. The first lookup that fails ends it: the node is gone.
+async fn settle(
+    client: &Client,
+    plan: &Plan,
+    schemas: &Schemas,
+    outcomes: &mut [Option<Outcome>],
+    told: &mut dyn FnMut(usize, &Outcome),
+) {
+    for (index, slot) in outcomes.iter_mut().enumerate() {
+        let Some(Outcome::Unknown(Some(_))) = slot else {
+            continue;
+        };
+        let change = &plan.changes[index];
+        let Ok(found) = client.find_once(&path_of(change)).await else {
+            return;
+        };
+        let found = found
+            .as_ref()
+            .and_then(Value::as_object)
+            .filter(|found| found.get("id").and_then(Value::as_str) == Some(&change.id));
+        let as_planned = match (&change.after, found) {
+            (None, None) => true,
+            (Some(after), Some(found)) => {
+                compare(change.kind, after, found, schemas, false).is_empty()
+            }
+            _ => false,
+        };
+        let Some(Outcome::Unknown(Some(error))) = slot.take() else {
+            unreachable!("it was just seen to be unknown")
+        };
+        let outcome = if as_planned {
+            Outcome::Done
+        } else {
+            Outcome::Failed(error)
+        };
+        told(index, &outcome);
+        *slot = Some(outcome);
     }
 }
 
@@ -170,41 +253,139 @@ fn skip(index: usize, waiters: &[Vec<usize>], outcomes: &mut [Option<Outcome>]) 
     }
 }
 
-async fn write(client: &Client, change: &Change) -> Result<(), AdminError> {
-    let path = path_of(change);
-    let Some(after) = &change.after else {
-        return client.delete(&path).await;
-    };
-    let body = Value::Object(after.clone());
-    match (change.kind, change.action) {
-        // Kong creates no target by PUT.
-        (Kind::Target, Action::Create) => {
-            let mut body = after.clone();
-            body.insert("id".to_owned(), Value::String(change.id.clone()));
-            let list = path
-                .rsplit_once('/')
-                .map_or(path.as_str(), |(list, _)| list);
-            client.post(list, &Value::Object(body)).await.map(drop)
+/// Writes a change, again and again where that is safe and promising.
+async fn write(client: &Client, change: &Change, pace: &Pace) -> Outcome {
+    let call = Call::of(change);
+    let policy = client.retry_policy();
+    let mut retry = 0;
+    let mut last: Option<(AdminError, bool)> = None;
+    loop {
+        if !pace.admits().await {
+            return match last {
+                Some((error, unsent)) => ended(error, unsent),
+                None => Outcome::NotStarted,
+            };
         }
-        (Kind::Target, Action::Update) => client
-            .patch(&path, &all_fields(change.kind, after))
-            .await
-            .map(drop),
-        // The hash of a password would be hashed again: leave it out, which only PATCH can.
-        (Kind::BasicAuth, Action::Update) if keeps_password(change) => {
-            let mut body = after.clone();
-            body.shift_remove("password");
-            client
-                .patch(&path, &all_fields(change.kind, &body))
-                .await
-                .map(drop)
+        let began = Instant::now();
+        let result = client
+            .write_once(call.method.clone(), &call.path, call.body.as_ref())
+            .await;
+        let failure = match result {
+            Ok(()) => {
+                pace.succeeded(began.elapsed());
+                return Outcome::Done;
+            }
+            // Nothing to delete is as good as deleted.
+            Err(failure)
+                if call.method == Method::DELETE && failure.error.status() == Some(404) =>
+            {
+                pace.succeeded(began.elapsed());
+                return Outcome::Done;
+            }
+            Err(failure) => failure,
+        };
+        if failure.error.is_overload() {
+            pace.overloaded(began, policy.wish(failure.retry_after));
         }
-        _ => client.put(&path, &body).await.map(drop),
+        let repeatable = call.method != Method::POST || failure.unsent;
+        let pause = policy
+            .pause(retry, failure.retry_after)
+            .filter(|_| failure.passing && repeatable);
+        // An earlier try may have arrived, though the last one did not.
+        let unsent = failure.unsent && last.as_ref().is_none_or(|(_, unsent)| *unsent);
+        let Some(pause) = pause else {
+            return ended(failure.error, unsent);
+        };
+        retry += 1;
+        if !pace.pause(pause).await {
+            return ended(failure.error, unsent);
+        }
+        last = Some((failure.error, unsent));
     }
 }
 
-fn keeps_password(change: &Change) -> bool {
-    !change.fields.iter().any(|field| field.path == "password")
+/// How a change ended whose last try failed.
+fn ended(error: AdminError, unsent: bool) -> Outcome {
+    if error.leaves_doubt() && !unsent {
+        Outcome::Unknown(Some(error))
+    } else {
+        Outcome::Failed(error)
+    }
+}
+
+/// The call that makes a change.
+struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+impl Call {
+    fn of(change: &Change) -> Self {
+        let path = path_of(change);
+        let Some(after) = &change.after else {
+            return Self {
+                method: Method::DELETE,
+                path,
+                body: None,
+            };
+        };
+        match (change.kind, change.action) {
+            // Kong creates no target by PUT.
+            (Kind::Target, Action::Create) => {
+                let mut body = after.clone();
+                body.insert("id".to_owned(), Value::String(change.id.clone()));
+                let list = path
+                    .rsplit_once('/')
+                    .map_or(path.as_str(), |(list, _)| list)
+                    .to_owned();
+                Self {
+                    method: Method::POST,
+                    path: list,
+                    body: Some(Value::Object(body)),
+                }
+            }
+            (Kind::Target, Action::Update) => Self {
+                method: Method::PATCH,
+                path,
+                body: Some(all_fields(change.kind, after)),
+            },
+            // A hash would be hashed again: leave it out, which only PATCH can.
+            (_, Action::Update) if let Some(hashed) = kept_hashes(change, after) => {
+                let mut body = after.clone();
+                body.retain(|name, _| !hashed.contains(&name.as_str()));
+                let Value::Object(mut body) = all_fields(change.kind, &body) else {
+                    unreachable!("a body stays a body")
+                };
+                body.retain(|name, _| !hashed.contains(&name.as_str()));
+                Self {
+                    method: Method::PATCH,
+                    path,
+                    body: Some(Value::Object(body)),
+                }
+            }
+            _ => Self {
+                method: Method::PUT,
+                path,
+                body: Some(Value::Object(after.clone())),
+            },
+        }
+    }
+}
+
+/// The fields that the node hashes when they are written, and that an update leaves as they are.
+fn kept_hashes(change: &Change, after: &Map<String, Value>) -> Option<&'static [&'static str]> {
+    match change.kind {
+        Kind::BasicAuth if !change.changes("password") => Some(&["password"]),
+        Kind::OAuth2
+            if after.get("hash_secret") == Some(&Value::Bool(true))
+                && !change.changes("client_secret")
+                && !change.changes("hash_secret") =>
+        {
+            Some(&["client_secret", "hash_secret"])
+        }
+        _ => None,
+    }
 }
 
 /// The path of the changed entity itself.

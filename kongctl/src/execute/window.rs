@@ -3,9 +3,12 @@
 //! # Algorithm
 //!
 //! Additive increase, multiplicative decrease, as TCP does it: each success whose latency is below [`SLOW`] times the best average
-//! adds `1/size`; a refusal for load (429, 5xx, no connection) halves the window, a slow success takes a tenth away.
+//! adds `1/size`; a refusal for load (429, 5xx, no connection) halves the window, a slow success takes a tenth away. Calls that were
+//! in flight together and fail together halve it once.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A call is slow beyond this many times the quickest running average.
 const SLOW: f64 = 4.0;
@@ -22,6 +25,8 @@ pub(crate) struct Window {
     max: f64,
     average: Option<f64>,
     best: f64,
+    /// When it was halved last.
+    halved: Option<Instant>,
 }
 
 impl Window {
@@ -33,6 +38,7 @@ impl Window {
             max,
             average: None,
             best: f64::INFINITY,
+            halved: None,
         }
     }
 
@@ -62,9 +68,12 @@ impl Window {
         self.size = (self.size + change).clamp(1.0, self.max);
     }
 
-    /// The node had too much to do.
-    pub(crate) fn overloaded(&mut self) {
-        self.size = (self.size / 2.0).max(1.0);
+    /// The node had too much to do for a call that began at `began`.
+    pub(crate) fn overloaded(&mut self, began: Instant, now: Instant) {
+        if self.halved.is_none_or(|halved| began >= halved) {
+            self.size = (self.size / 2.0).max(1.0);
+            self.halved = Some(now);
+        }
     }
 }
 
@@ -83,9 +92,13 @@ mod tests {
     #[test]
     fn refusals_halve_it_down_to_one() {
         let mut window = Window::new(16);
-        window.overloaded();
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        window.overloaded(start, later(1));
         assert_eq!(window.size(), 4);
-        (0..10).for_each(|_| window.overloaded());
+        window.overloaded(start, later(1));
+        assert_eq!(window.size(), 4, "it was in flight with the first");
+        (2..10).for_each(|second| window.overloaded(later(second), later(second)));
         assert_eq!(window.size(), 1);
     }
 

@@ -1,33 +1,87 @@
 //! A plan and its report, for people and for programs. Secrets are taken out here, before anything is written.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
-use similar::{ChangeTag, TextDiff};
 
 use crate::admin::schema::Schemas;
 use crate::execute::{Outcome, Report};
-use crate::plan::{Action, Change, FieldChange, Plan, Summary};
+use crate::plan::{Action, Change, FieldChange, Plan, Reason, Summary};
 
-use super::{Format, Paint, redact};
+use super::{Format, Paint, difference, redact};
 
-/// A plan in the format asked for.
-pub(crate) fn plan(plan: &Plan, format: Format, paint: Paint, schemas: &Schemas) -> String {
+/// A node's plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) plan: &'a Plan,
+    pub(crate) schemas: &'a Schemas,
+}
+
+/// What became of a node's plan, and where that is written down.
+#[derive(Debug)]
+pub(crate) struct Ran<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) plan: &'a Plan,
+    pub(crate) report: Report,
+    pub(crate) journal: Option<PathBuf>,
+}
+
+/// Plans in the format asked for.
+pub(crate) fn plans(plans: &[Planned<'_>], format: Format, paint: Paint) -> String {
     match format {
-        Format::Table => plan_text(plan, paint),
-        Format::Name => names(plan),
-        Format::Json => super::json(&plan_value(plan, schemas)),
-        Format::Yaml => super::yaml::write(&plan_value(plan, schemas)),
+        Format::Table => by_node(plans, |planned| {
+            (planned.node, plan_text(planned.plan, paint))
+        }),
+        Format::Name => plans.iter().map(|planned| names(planned.plan)).collect(),
+        Format::Json | Format::Yaml => structured(plans, format, |planned| {
+            (planned.node, plan_value(planned.plan, planned.schemas))
+        }),
     }
 }
 
-/// What became of a plan, in the format asked for.
-pub(crate) fn report(plan: &Plan, report: &Report, format: Format, paint: Paint) -> String {
+/// What became of plans, in the format asked for.
+pub(crate) fn reports(ran: &[Ran<'_>], format: Format, paint: Paint) -> String {
     match format {
-        Format::Table => report_text(plan, report, paint),
-        Format::Name => names(plan),
-        Format::Json => super::json(&report_value(plan, report)),
-        Format::Yaml => super::yaml::write(&report_value(plan, report)),
+        Format::Table => by_node(ran, |ran| {
+            (ran.node, report_text(ran.plan, &ran.report, paint))
+        }),
+        Format::Name => ran.iter().map(|ran| names(ran.plan)).collect(),
+        Format::Json | Format::Yaml => structured(ran, format, |ran| (ran.node, report_value(ran))),
+    }
+}
+
+/// One node's text as it is, several with their addresses.
+fn by_node<T>(items: &[T], text: impl Fn(&T) -> (&str, String)) -> String {
+    match items {
+        [one] => text(one).1,
+        several => {
+            let texts = several.iter().map(|item| {
+                let (node, text) = text(item);
+                format!("{node}\n{text}")
+            });
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// One node's value as it is, several in a list.
+fn structured<T>(items: &[T], format: Format, value: impl Fn(&T) -> (&str, Value)) -> String {
+    let value = match items {
+        [one] => value(one).1,
+        several => {
+            let nodes = several.iter().map(|item| {
+                let (node, mut value) = value(item);
+                value["node"] = json!(node);
+                value
+            });
+            json!({ "nodes": nodes.collect::<Vec<_>>() })
+        }
+    };
+    match format {
+        Format::Yaml => super::yaml::write(&value),
+        _ => super::json(&value),
     }
 }
 
@@ -46,16 +100,8 @@ fn names(plan: &Plan) -> String {
 fn plan_text(plan: &Plan, paint: Paint) -> String {
     let mut out = String::new();
     for change in &plan.changes {
-        let line = format!(
-            "{} {} {}",
-            change.action.name(),
-            change.kind.singular(),
-            change.label
-        );
-        let reason = change
-            .reason
-            .map(|reason| paint.dim(&format!("  ({reason})")))
-            .unwrap_or_default();
+        let line = format!("{} {}", change.action.name(), change.what());
+        let reason = paint.dim(&format!("  ({})", why(change)));
         let line = match change.action {
             Action::Create => paint.green(&format!("+ {line}")),
             Action::Update => paint.yellow(&format!("~ {line}")),
@@ -91,44 +137,37 @@ pub(crate) fn entities(count: usize) -> String {
     format!("{count} {}", if count == 1 { "entity" } else { "entities" })
 }
 
+/// Why an entity changes, in words that end a line.
+fn why(change: &Change) -> String {
+    let place = change
+        .source
+        .as_ref()
+        .map(|place| format!("{}:{}", place.file, place.line));
+    match (change.reason, place) {
+        (Reason::Missing, Some(place)) => format!("new in {place}"),
+        (Reason::Missing, None) => "the node lacks it".to_owned(),
+        (Reason::Differs, Some(place)) => format!("as {place} says"),
+        (Reason::Differs, None) => "as the files say".to_owned(),
+        (Reason::Undeclared, _) => "in no file".to_owned(),
+        (Reason::OtherId, Some(place)) => format!("{place} gives it another id"),
+        (Reason::OtherId, None) => "the file gives it another id".to_owned(),
+        (Reason::GroundMoves, _) => "what it stands on gets another id".to_owned(),
+        (Reason::Restored, _) => match change.action {
+            Action::Create => "it was there before".to_owned(),
+            Action::Update => "as it was before".to_owned(),
+            Action::Delete => "it was not there before".to_owned(),
+        },
+    }
+}
+
 fn field_text(out: &mut String, field: &FieldChange, paint: Paint) {
     let (before, after) = shown(field);
-    if let (Value::String(before), Value::String(after)) = (&before, &after)
-        && !field.secret
-        && (before.contains('\n') || after.contains('\n'))
-    {
-        let _ = writeln!(out, "    {}:", field.path);
-        lines(out, before, after, paint);
-        return;
-    }
-    let _ = writeln!(
-        out,
-        "    {}: {} → {}",
-        field.path,
-        paint.red(&inline(&before)),
-        paint.green(&inline(&after))
-    );
-}
-
-/// Only the lines that differ.
-fn lines(out: &mut String, before: &str, after: &str, paint: Paint) {
-    for change in TextDiff::from_lines(before, after).iter_all_changes() {
-        let text = change.value().trim_end_matches('\n');
-        let line = match change.tag() {
-            ChangeTag::Delete => paint.red(&format!("- {text}")),
-            ChangeTag::Insert => paint.green(&format!("+ {text}")),
-            ChangeTag::Equal => continue,
-        };
-        let _ = writeln!(out, "      {line}");
-    }
-}
-
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Null => "none".to_owned(),
-        Value::String(text) if text == redact::REDACTED => text.clone(),
-        other => other.to_string(),
-    }
+    let note = if field.unwritten {
+        paint.dim("  (not written: default)")
+    } else {
+        String::new()
+    };
+    difference::field(out, &field.path, (&before, &after), &note, paint);
 }
 
 fn shown(field: &FieldChange) -> (Value, Value) {
@@ -149,8 +188,9 @@ fn plan_value(plan: &Plan, schemas: &Schemas) -> Value {
         .iter()
         .map(|change| {
             let mut value = head(change);
-            if let Some(reason) = change.reason {
-                value.insert("reason".to_owned(), json!(reason));
+            value.insert("reason".to_owned(), json!(why(change)));
+            if let Some(place) = &change.source {
+                value.insert("source".to_owned(), json!(place));
             }
             match change.action {
                 Action::Update => {
@@ -159,7 +199,12 @@ fn plan_value(plan: &Plan, schemas: &Schemas) -> Value {
                         .iter()
                         .map(|field| {
                             let (before, after) = shown(field);
-                            json!({"path": field.path, "before": before, "after": after})
+                            json!({
+                                "path": field.path,
+                                "before": before,
+                                "after": after,
+                                "default": field.unwritten,
+                            })
                         })
                         .collect();
                     value.insert("fields".to_owned(), Value::Array(fields));
@@ -211,7 +256,7 @@ fn tally(report: &Report) -> Tally {
             Outcome::Done => &mut tally.done,
             Outcome::Failed(_) => &mut tally.failed,
             Outcome::Skipped | Outcome::NotStarted => &mut tally.not_done,
-            Outcome::Unknown => &mut tally.unknown,
+            Outcome::Unknown(_) => &mut tally.unknown,
         } += 1;
     }
     tally
@@ -220,7 +265,7 @@ fn tally(report: &Report) -> Tally {
 fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
     let mut out = String::new();
     for (change, outcome) in plan.changes.iter().zip(&report.outcomes) {
-        let what = format!("{} {}", change.kind.singular(), change.label);
+        let what = change.what();
         match outcome {
             Outcome::Done => {
                 let done = match change.action {
@@ -261,12 +306,14 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
                     change.action.name()
                 );
             }
-            Outcome::Unknown => {
+            Outcome::Unknown(error) => {
+                let error = error.as_ref().map(|error| format!(": {error}"));
                 let _ = writeln!(
                     out,
-                    "{} {} {what}",
+                    "{} {} {what}{}",
                     paint.yellow("no answer yet:"),
-                    change.action.name()
+                    change.action.name(),
+                    error.unwrap_or_default()
                 );
             }
         }
@@ -296,7 +343,13 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
     out
 }
 
-fn report_value(plan: &Plan, report: &Report) -> Value {
+fn report_value(ran: &Ran<'_>) -> Value {
+    let Ran {
+        plan,
+        report,
+        journal,
+        ..
+    } = ran;
     let results: Vec<Value> = plan
         .changes
         .iter()
@@ -308,10 +361,10 @@ fn report_value(plan: &Plan, report: &Report) -> Value {
                 Outcome::Failed(_) => "failed",
                 Outcome::Skipped => "skipped",
                 Outcome::NotStarted => "not_started",
-                Outcome::Unknown => "unknown",
+                Outcome::Unknown(_) => "unknown",
             };
             value.insert("status".to_owned(), json!(status));
-            if let Outcome::Failed(error) = outcome {
+            if let Outcome::Failed(error) | Outcome::Unknown(Some(error)) = outcome {
                 value.insert("error".to_owned(), super::failure::admin_error_value(error));
             }
             Value::Object(value)
@@ -328,6 +381,8 @@ fn report_value(plan: &Plan, report: &Report) -> Value {
             "unchanged": plan.unchanged,
         },
         "interrupted": report.interrupted,
+        "gave_up": report.gave_up,
+        "journal": journal,
     });
     if let Some(error) = &report.error {
         value["error"] = super::failure::admin_error_value(error);

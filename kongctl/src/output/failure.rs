@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::admin::errors::AdminError;
+use crate::journal::JournalError;
 use crate::limiter::errors::LimiterError;
 use crate::plan::PlanError;
+use crate::plan::guard::Forbidden;
+use crate::plan::saved::Stale;
 use crate::state::diagnostics::InvalidInput;
 
 /// The command was called in a way that it does not understand: exit code 64.
@@ -119,6 +122,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             return error.hint();
         }
         if let Some(error) = cause.downcast_ref::<PlanError>() {
+            return Some(error.hint().to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<Stale>() {
+            return Some(error.hint().to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<Forbidden>() {
+            return Some(error.hint().to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<JournalError>() {
             return Some(error.hint().to_owned());
         }
         cause

@@ -3,8 +3,11 @@
 //! Results go to standard output in the format asked for; everything else goes to standard error.
 
 pub(crate) mod changes;
+mod difference;
 pub(crate) mod failure;
 pub(crate) mod numbers;
+pub(crate) mod private_file;
+pub(crate) mod progress;
 pub(crate) mod redact;
 pub(crate) mod table;
 pub(crate) mod text;
@@ -83,8 +86,15 @@ impl Printer {
 
 /// A note that is no result.
 pub(crate) fn note(text: &str) {
+    let mut err = io::stderr().lock();
+    // A line of progress may stand there.
+    let clear = if err.is_terminal() {
+        progress::CLEAR
+    } else {
+        ""
+    };
     // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(err, "{clear}{text}");
 }
 
 /// Asks on the terminal; anything but yes is no.
@@ -130,6 +140,24 @@ impl Paint {
 
     pub(crate) fn red(self, text: &str) -> String {
         self.wrap("31", text)
+    }
+
+    /// What goes out of a text: in colour, or between marks.
+    pub(crate) fn removed(self, text: &str) -> String {
+        if self.0 {
+            self.red(text)
+        } else {
+            format!("[-{text}-]")
+        }
+    }
+
+    /// What comes into a text.
+    pub(crate) fn added(self, text: &str) -> String {
+        if self.0 {
+            self.green(text)
+        } else {
+            format!("{{+{text}+}}")
+        }
     }
 
     pub(crate) fn dim(self, text: &str) -> String {

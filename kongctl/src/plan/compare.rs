@@ -36,6 +36,7 @@ pub(crate) fn compare(
     let mut comparison = Comparison {
         changes: Vec::new(),
         secret: false,
+        unwritten: false,
     };
     comparison.record(&record, &wanted, &current, "");
     if kind == Kind::Plugin
@@ -88,6 +89,8 @@ struct Comparison {
     changes: Vec<FieldChange>,
     /// Inside a secret field.
     secret: bool,
+    /// Inside a field that the file does not write.
+    unwritten: bool,
 }
 
 impl Comparison {
@@ -98,6 +101,7 @@ impl Comparison {
             before: present(before),
             after: present(after),
             secret: self.secret,
+            unwritten: self.unwritten,
         });
     }
 
@@ -149,7 +153,11 @@ impl Comparison {
             None if path.contains('.') => {}
             None if matches!(field.ty, Type::Record(_)) => {}
             // Kong fills the protocols of a plugin by itself.
-            found => self.value(field, &default, found, path),
+            found => {
+                let outer = std::mem::replace(&mut self.unwritten, true);
+                self.value(field, &default, found, path);
+                self.unwritten = outer;
+            }
         }
     }
 
@@ -230,7 +238,7 @@ fn sorted(element: &Field, items: &[Value]) -> Vec<String> {
 }
 
 /// The value with what means nothing taken away: nulls in maps, the order of keys, `.0` in numbers, the end of a PEM text.
-fn plain(value: &Value) -> Value {
+pub(super) fn plain(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().filter(|(_, value)| !value.is_null()).collect();

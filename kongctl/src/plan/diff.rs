@@ -13,10 +13,11 @@ use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
 use crate::state::Entity;
 use crate::state::current::Inventory;
+use crate::state::diagnostics::Place;
 use crate::state::resolve::{Desired, Scope};
 
 use super::compare::compare;
-use super::{Action, Change, Plan, PlanError, order};
+use super::{Action, Change, Plan, PlanError, Reason, order};
 
 /// What must change so that `current` is as `desired`.
 pub(crate) fn diff(
@@ -32,18 +33,20 @@ pub(crate) fn diff(
         let key = (entity.kind, entity.id.clone());
         match current.get(entity.kind, &entity.id) {
             Some(before) if replaced.contains(&key) => {
-                changes.push(delete(before, Some("what it stands on gets another id")));
-                changes.push(create(entity, Some("what it stands on gets another id")));
+                changes.push(delete(before, Reason::GroundMoves));
+                changes.push(create(entity, Reason::GroundMoves));
             }
             None => {
-                let reason = desired
+                let renumbered = desired
                     .replaced
                     .iter()
                     .any(|(kind, new, _)| *kind == entity.kind && *new == entity.id);
-                changes.push(create(
-                    entity,
-                    reason.then_some("the file gives it another id"),
-                ));
+                let reason = if renumbered {
+                    Reason::OtherId
+                } else {
+                    Reason::Missing
+                };
+                changes.push(create(entity, reason));
             }
             Some(before) => {
                 let fields = compare(
@@ -67,7 +70,8 @@ pub(crate) fn diff(
                     before: Some(before.body.clone()),
                     after: Some(after),
                     fields,
-                    reason: None,
+                    reason: Reason::Differs,
+                    source: source(entity),
                 });
             }
         }
@@ -77,21 +81,27 @@ pub(crate) fn diff(
             scope.owns(entity) && !desired.entities.contains(entity.kind, &entity.id)
         });
         for entity in gone {
-            let reason = desired
+            let renumbered = desired
                 .replaced
                 .iter()
                 .any(|(kind, _, old)| *kind == entity.kind && *old == entity.id);
-            changes.push(delete(
-                entity,
-                reason.then_some("the file gives it another id"),
-            ));
+            let reason = if renumbered {
+                Reason::OtherId
+            } else {
+                Reason::Undeclared
+            };
+            changes.push(delete(entity, reason));
         }
     }
     check_dependents(current, &changes)?;
     order::plan(changes, unchanged)
 }
 
-fn create(entity: &Entity, reason: Option<&'static str>) -> Change {
+fn source(entity: &Entity) -> Option<Place> {
+    entity.source.as_ref().map(|node| node.place.clone())
+}
+
+fn create(entity: &Entity, reason: Reason) -> Change {
     Change {
         action: Action::Create,
         kind: entity.kind,
@@ -101,10 +111,11 @@ fn create(entity: &Entity, reason: Option<&'static str>) -> Change {
         after: Some(entity.body.clone()),
         fields: Vec::new(),
         reason,
+        source: source(entity),
     }
 }
 
-fn delete(entity: &Entity, reason: Option<&'static str>) -> Change {
+fn delete(entity: &Entity, reason: Reason) -> Change {
     Change {
         action: Action::Delete,
         kind: entity.kind,
@@ -114,6 +125,7 @@ fn delete(entity: &Entity, reason: Option<&'static str>) -> Change {
         after: None,
         fields: Vec::new(),
         reason,
+        source: None,
     }
 }
 
@@ -174,7 +186,7 @@ fn replaced(
 
 /// Kong deletes some dependents with what they stand on and refuses to delete what others stand on. Neither may happen to
 /// an entity that the plan does not touch.
-fn check_dependents(current: &Inventory, changes: &[Change]) -> Result<(), PlanError> {
+pub(super) fn check_dependents(current: &Inventory, changes: &[Change]) -> Result<(), PlanError> {
     let deleted: HashSet<(Kind, &str)> = changes
         .iter()
         .filter(|change| change.action == Action::Delete)

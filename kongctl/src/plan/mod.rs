@@ -1,17 +1,27 @@
 //! The plan: what must change so that the node is as desired, and in which order. Pure, no I/O.
 //!
-//! `compare` tells two bodies apart by schema; `diff` makes changes of two states; `order` makes a graph of the changes.
+//! `compare` tells two bodies apart by schema; `diff` makes changes of two states; `order` makes a graph of the changes;
+//! `saved` keeps a plan for later and tells whether the node still is as it was; `restore` makes a plan of a journal.
 
 pub(crate) mod compare;
 pub(crate) mod diff;
+mod digest;
+pub(crate) mod guard;
 pub(crate) mod order;
+pub(crate) mod restore;
+pub(crate) mod saved;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
+use crate::state::diagnostics::Place;
+
+pub(crate) use digest::digest;
 
 /// What happens to an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
     Create,
     Update,
@@ -28,6 +38,24 @@ impl Action {
     }
 }
 
+/// Why an entity changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// The files declare it, the node lacks it.
+    Missing,
+    /// The node has it otherwise than the files say.
+    Differs,
+    /// No file names it.
+    Undeclared,
+    /// The file gives it another id than the node has.
+    OtherId,
+    /// What it stands on gets another id.
+    GroundMoves,
+    /// A journal says that it was so.
+    Restored,
+}
+
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FieldChange {
@@ -39,6 +67,8 @@ pub(crate) struct FieldChange {
     pub(crate) after: Option<Value>,
     /// Neither value may be shown.
     pub(crate) secret: bool,
+    /// The file does not write it: it goes back to its default.
+    pub(crate) unwritten: bool,
 }
 
 /// One entity that changes.
@@ -53,8 +83,21 @@ pub(crate) struct Change {
     /// The body to write, none for a deletion.
     pub(crate) after: Option<Map<String, Value>>,
     pub(crate) fields: Vec<FieldChange>,
-    /// Why, where it is not plain.
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: Reason,
+    /// Where a file declares it.
+    pub(crate) source: Option<Place>,
+}
+
+impl Change {
+    /// What messages call the entity: its kind and its name.
+    pub(crate) fn what(&self) -> String {
+        format!("{} {}", self.kind.singular(), self.label)
+    }
+
+    /// True if the field with this path differs.
+    pub(crate) fn changes(&self, path: &str) -> bool {
+        self.fields.iter().any(|field| field.path == path)
+    }
 }
 
 /// Changes and what each has to wait for.

@@ -185,6 +185,7 @@ fn circle(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
 mod tests {
     use serde_json::json;
 
+    use super::super::Reason;
     use super::*;
 
     fn change(action: Action, kind: Kind, id: &str, before: Value, after: Value) -> Change {
@@ -197,7 +198,8 @@ mod tests {
             before: map(before),
             after: map(after),
             fields: Vec::new(),
-            reason: None,
+            reason: Reason::Missing,
+            source: None,
         }
     }
 

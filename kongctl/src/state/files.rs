@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::plan::saved::FileMark;
 
 use super::diagnostics::Diagnostics;
+use super::ids;
 use super::node::Node;
 use super::references::References;
 use super::yaml;
@@ -51,6 +55,33 @@ pub(crate) fn read(
         }
     }
     Ok(documents)
+}
+
+/// Every file that [`read`] would read, with what it holds; what cannot be read is left out.
+pub(crate) fn marks(arguments: &[PathBuf]) -> Vec<FileMark> {
+    let stdin = || FileMark {
+        path: "-".to_owned(),
+        sha256: None,
+    };
+    arguments
+        .iter()
+        .flat_map(|argument| {
+            if argument.as_os_str() == "-" {
+                return vec![stdin()];
+            }
+            let files = expand(argument).unwrap_or_default();
+            files.iter().filter_map(|file| mark(file)).collect()
+        })
+        .collect()
+}
+
+/// A file and the digest of what it holds now; `None` if it cannot be read.
+pub(crate) fn mark(path: &Path) -> Option<FileMark> {
+    let content = std::fs::read(path).ok()?;
+    Some(FileMark {
+        path: path.display().to_string(),
+        sha256: Some(ids::hex(&Sha256::digest(content))),
+    })
 }
 
 fn expand(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -92,6 +92,15 @@ impl Entity {
     }
 }
 
+/// True if an entity with this body carries one of `tags`.
+pub(crate) fn has_any_tag(body: &Map<String, Value>, tags: &[String]) -> bool {
+    let own = body.get("tags").and_then(Value::as_array);
+    own.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .any(|own| tags.iter().any(|tag| tag == own))
+}
+
 /// The id in a reference, whichever of its two shapes it has.
 pub(crate) fn reference_id(value: &Value) -> Option<&str> {
     match value {

@@ -41,6 +41,7 @@ fn kongctl(line: &str, url: &str, directory: &Path) -> Command {
         .current_dir(directory)
         .env_clear()
         .env("KONGCTL_ADMIN_URL", url)
+        .env("HOME", directory)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command

@@ -37,7 +37,8 @@ impl Client {
         }
     }
 
-    async fn attempt(
+    /// Calls once.
+    pub(super) async fn attempt(
         &self,
         method: Method,
         path: &str,
@@ -124,14 +125,16 @@ impl Client {
     }
 }
 
-/// An attempt that gave no answer, and what that means for another one.
-struct Failure {
-    error: AdminError,
+/// An attempt that failed, and what that means for another one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: AdminError,
     /// May pass if tried again.
-    passing: bool,
+    pub(crate) passing: bool,
     /// Surely never reached the node.
-    unsent: bool,
-    retry_after: Option<Duration>,
+    pub(crate) unsent: bool,
+    /// How long the node asks to be left alone.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 fn method_name(method: &Method) -> &'static str {

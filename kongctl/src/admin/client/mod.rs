@@ -16,7 +16,7 @@ use url::Url;
 use super::errors::AdminError;
 use super::retry::RetryPolicy;
 
-pub(crate) use call::innermost;
+pub(crate) use call::{Failure, innermost};
 pub(crate) use settings::{Settings, shown, transport};
 
 /// How a node keeps its configuration.
@@ -99,6 +99,30 @@ impl Client {
         }
     }
 
+    /// Writes once; whoever asks decides what is tried again.
+    pub(crate) async fn write_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(), Failure> {
+        self.attempt(method, path, body).await.map(drop)
+    }
+
+    /// Reads once, without patience: `None` where Kong has nothing there.
+    pub(crate) async fn find_once(&self, path: &str) -> Result<Option<Value>, AdminError> {
+        match self.attempt(Method::GET, path, None).await {
+            Ok((_, body)) => Ok(Some(body)),
+            Err(failure) if failure.error.status() == Some(404) => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// When calls to this node are tried again.
+    pub(crate) fn retry_policy(&self) -> RetryPolicy {
+        self.retry
+    }
+
     /// What `/status` says.
     pub(crate) async fn status(&self) -> Result<Value, AdminError> {
         self.get("status").await
@@ -106,6 +130,11 @@ impl Client {
 
     /// Whether the node has a database. `GET /` would say so too, but fails on some nodes with plugin servers.
     pub(crate) async fn mode(&self) -> Result<Mode, AdminError> {
+        self.standing().await.map(|standing| standing.mode)
+    }
+
+    /// What matters of `/status`.
+    pub(crate) async fn standing(&self) -> Result<Standing, AdminError> {
         let status = self.status().await?;
         if status.get("server").is_none() && status.get("database").is_none() {
             return Err(AdminError::Unexpected {
@@ -114,11 +143,41 @@ impl Client {
                 reason: "no status of a Kong node".to_owned(),
             });
         }
-        Ok(if status.get("database").is_some() {
-            Mode::Database
-        } else {
-            Mode::Dbless
+        let hash = status.get("configuration_hash").and_then(Value::as_str);
+        Ok(Standing {
+            mode: if status.get("database").is_some() {
+                Mode::Database
+            } else {
+                Mode::Dbless
+            },
+            database_reachable: status
+                .pointer("/database/reachable")
+                .and_then(Value::as_bool),
+            configuration_hash: hash.map(str::to_owned),
         })
+    }
+}
+
+/// How a node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) mode: Mode,
+    /// With a database: whether it answers.
+    pub(crate) database_reachable: Option<bool>,
+    /// Without one: what is loaded, all zeros for nothing.
+    pub(crate) configuration_hash: Option<String>,
+}
+
+impl Standing {
+    /// True if the node has something to serve by: its database answers, or something is loaded.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self.mode {
+            Mode::Database => self.database_reachable == Some(true),
+            Mode::Dbless => self
+                .configuration_hash
+                .as_deref()
+                .is_some_and(|hash| hash.bytes().any(|byte| byte != b'0')),
+        }
     }
 }
 
