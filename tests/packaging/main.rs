@@ -56,6 +56,10 @@ const CHECKS: &[Check] = &[
         observe::provisioning_is_whole,
     ),
     (
+        "observe_has_a_section_for_every_alert",
+        observe::every_alert_has_its_section,
+    ),
+    (
         "helm_layers_are_all_checked",
         helm::layers::every_layer_is_in_a_combination,
     ),

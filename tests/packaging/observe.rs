@@ -12,6 +12,27 @@ use crate::document::{at, text, text_at, yaml};
 
 const DASHBOARD: &str = "kong/observe/grafana/dashboards/llm-gateway.json";
 
+/// Whoever is woken by an alert finds what to do.
+pub(crate) fn every_alert_has_its_section() -> Result<()> {
+    let alerts = yaml("kong/observe/alerts.yml")?;
+    let manual = text("kong/OPERATING.md")?;
+    let sections: Vec<&str> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let groups = at(&alerts, "/groups")?.as_array().context("no list")?;
+    let names: Vec<&str> = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().into_iter().flatten())
+        .filter_map(|rule| rule["alert"].as_str())
+        .collect();
+    ensure!(
+        names == sections,
+        "the alerts are {names:?}, the sections of kong/OPERATING.md {sections:?}"
+    );
+    Ok(())
+}
+
 fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<&'a str> {
     compose["services"][service]["volumes"]
         .as_array()
