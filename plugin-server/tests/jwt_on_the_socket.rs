@@ -5,6 +5,8 @@
     reason = "the helpers of a test may fail as the test may"
 )]
 
+#[path = "jwt_on_the_socket/introspection.rs"]
+mod introspection;
 mod support;
 
 use std::path::Path;

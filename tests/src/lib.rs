@@ -6,7 +6,8 @@
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
 //! - [`plugin_server`], [`provider`], [`postgres`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
-//! - [`kongctl`]: the command that configures it; [`issuer`]: whoever signs the callers' tokens, and those who forge them.
+//! - [`kongctl`]: the command that configures it; [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`token_server`]: whoever
+//!   gives out tokens that nobody else can read.
 //! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
 //! - [`process`], [`wait`]: children that never outlive us, and patience with an end.
 //!
@@ -23,6 +24,7 @@ pub mod provider;
 pub mod redis;
 pub mod table;
 pub mod target;
+pub mod token_server;
 pub mod wait;
 pub mod world;
 

@@ -20,6 +20,7 @@ use crate::postgres::Postgres;
 use crate::provider::Provider;
 use crate::redis::Redis;
 use crate::target::Target;
+use crate::token_server::TokenServer;
 use crate::wait;
 
 /// Patience with a configuration that was accepted and must reach every worker.
@@ -44,6 +45,8 @@ pub struct World {
     pub provider: Provider,
     /// Who signs tokens.
     pub issuer: Arc<Issuer>,
+    /// Who gives out opaque tokens, and knows what they stand for.
+    pub token_server: Arc<TokenServer>,
     /// The command that configures it.
     pub kongctl: Kongctl,
     plugins: Plugins,
@@ -81,11 +84,19 @@ impl World {
             Some(world) => Arc::clone(&world.issuer),
             None => Arc::new(Issuer::generate(&directory.path().join("issuer.pem"))?),
         };
+        let token_server = match beside {
+            Some(world) => Arc::clone(&world.token_server),
+            None => Arc::new(TokenServer::start().await?),
+        };
         let mut variables =
             BTreeMap::from(KEYS.map(|(name, key)| (name.to_owned(), key.to_owned())));
         variables.insert(
             "LLM_JWT_PUBLIC_KEY".to_owned(),
             issuer.public_key().to_owned(),
+        );
+        variables.insert(
+            "LLM_INTROSPECTION_ENDPOINT".to_owned(),
+            token_server.endpoint(),
         );
 
         let (gateway, provider, plugins) = if target == Target::Compose {
@@ -123,6 +134,7 @@ impl World {
             gateway,
             provider,
             issuer,
+            token_server,
             kongctl,
             plugins,
             redis,

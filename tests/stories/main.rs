@@ -10,6 +10,7 @@ mod limits;
 mod limits_of_every_kind;
 mod load;
 mod official_clients;
+mod opaque_tokens;
 mod recovery;
 mod revocation;
 mod shared;
@@ -92,6 +93,8 @@ fn all() -> impl IntoIterator<Item = Story> {
         revocation::a_revoked_token_is_refused_although_it_is_remembered unless without_admin,
         revocation::a_token_revoked_at_one_node_is_refused_at_the_other unless without_redis,
         revocation::a_denylist_that_is_away_refuses_or_lets_pass_as_configured unless without_redis,
+        opaque_tokens::a_token_that_only_its_server_can_read_passes_until_it_is_revoked unless without_token_server,
+        opaque_tokens::a_token_server_that_is_away_is_nobodys_fault unless without_token_server,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
         configuration::configuration_pushed_often_makes_nothing_grow,
@@ -128,6 +131,11 @@ fn without_redis(target: Target) -> Option<&'static str> {
 /// Why a story that speaks to the plugin server's admin listener cannot be told.
 fn without_admin(target: Target) -> Option<&'static str> {
     (target == Target::Compose).then_some("its plugin server is a container")
+}
+
+/// Why a gateway cannot ask about opaque tokens.
+fn without_token_server(target: Target) -> Option<&'static str> {
+    (target == Target::Compose).then_some("its containers do not reach our loopback")
 }
 
 /// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.

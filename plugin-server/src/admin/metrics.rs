@@ -161,6 +161,18 @@ impl Everything {
             "llm_jwt_denylist_entries",
             "Revocations that the denylist in memory holds",
             self.parts.jwt.revoked().len() as u64,
+        )?;
+        families.counters(
+            "llm_jwt_introspections",
+            "Questions to introspection endpoints, by what came of them",
+            jwt.introspection
+                .counts()
+                .map(|(result, count)| ([("result", result)], count)),
+        )?;
+        families.histogram(
+            "llm_jwt_introspection_seconds",
+            "How long questions to introspection endpoints took",
+            jwt.introspection.seconds(),
         )
     }
 
@@ -446,6 +458,10 @@ impl Families<'_> {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        histogram.encode(self.family(name, help, Histogram::TYPE)?)
     }
 
     fn histograms(

@@ -47,7 +47,8 @@ impl Answer {
         );
         let retry_after = match refusal {
             Refusal::KeysUnavailable { retry_after }
-            | Refusal::DenylistUnavailable { retry_after } => Some(*retry_after),
+            | Refusal::DenylistUnavailable { retry_after }
+            | Refusal::IntrospectionUnavailable { retry_after } => Some(*retry_after),
             Refusal::MemoryFull => Some(Duration::from_secs(1)),
             _ => None,
         };
@@ -107,6 +108,7 @@ fn class(refusal: &Refusal) -> Class {
         Refusal::NoConsumer => class(403, "Forbidden", "no_consumer"),
         Refusal::KeysUnavailable { .. }
         | Refusal::DenylistUnavailable { .. }
+        | Refusal::IntrospectionUnavailable { .. }
         | Refusal::MemoryFull => class(
             503,
             "Authentication is temporarily unavailable",
@@ -131,6 +133,7 @@ fn challenges(refusal: &Refusal, used: Scheme, settings: &Settings) -> Vec<Strin
         Refusal::NoConsumer
         | Refusal::KeysUnavailable { .. }
         | Refusal::DenylistUnavailable { .. }
+        | Refusal::IntrospectionUnavailable { .. }
         | Refusal::MemoryFull
         | Refusal::NoAnonymousConsumer => return Vec::new(),
     };
@@ -431,16 +434,21 @@ mod tests {
     }
 
     #[test]
-    fn absent_keys_are_503_with_whole_seconds_to_wait_and_no_challenge() {
+    fn absent_keys_and_answers_are_503_with_whole_seconds_to_wait_and_no_challenge() {
         for (pause, seconds) in [
             (Duration::ZERO, "1"),
             (Duration::from_millis(1500), "2"),
             (Duration::from_secs(30), "30"),
         ] {
-            let answer = answer(&Refusal::KeysUnavailable { retry_after: pause }, |_| {});
-            assert_eq!(answer.status, 503);
-            assert_eq!(header(&answer, "Retry-After"), Some(seconds));
-            assert_eq!(header(&answer, "WWW-Authenticate"), None);
+            for refusal in [
+                Refusal::KeysUnavailable { retry_after: pause },
+                Refusal::IntrospectionUnavailable { retry_after: pause },
+            ] {
+                let answer = answer(&refusal, |_| {});
+                assert_eq!(answer.status, 503);
+                assert_eq!(header(&answer, "Retry-After"), Some(seconds));
+                assert_eq!(header(&answer, "WWW-Authenticate"), None);
+            }
         }
     }
 

@@ -10,6 +10,8 @@ use super::consumer::ConsumerKey;
 use super::denylist::DenylistSettings;
 use super::expression::Expression;
 use super::identity::UpstreamHeader;
+use super::introspection::IntrospectionSettings;
+use super::keys::Reach;
 use super::proof::ProofOfPossession;
 use super::resource::ProtectedResource;
 use super::token::Locations;
@@ -65,6 +67,8 @@ pub struct Settings {
     pub limiter_claims: Vec<(String, ClaimPath)>,
     /// How keys are fetched.
     pub fetch: FetchSettings,
+    /// Who is asked about tokens that no key can verify.
+    pub introspection: Option<IntrospectionSettings>,
     /// How many verified tokens are remembered; 0 remembers none.
     pub token_cache_size: u64,
     /// How long at most a verified token is remembered.
@@ -94,10 +98,8 @@ pub struct FetchSettings {
     pub timeout: Duration,
     /// The largest document, in bytes.
     pub max_bytes: usize,
-    /// Whether `http://` is allowed.
-    pub allow_http: bool,
-    /// Whether loopback, private and link-local addresses are allowed.
-    pub allow_private: bool,
+    /// Where it may go.
+    pub reach: Reach,
 }
 
 /// The shape of a refusal's body.
@@ -138,10 +140,10 @@ impl Settings {
     ///
     /// The first setting that cannot work.
     pub fn check(&self) -> Result<(), InvalidSetting> {
-        if self.issuers.is_empty() {
+        if self.issuers.is_empty() && self.introspection.is_none() {
             return Err(InvalidSetting::new(
                 "issuers",
-                "at least one issuer is needed",
+                "at least one issuer is needed, or introspection_endpoint",
             ));
         }
         for (at, issuer) in self.issuers.iter().enumerate() {
@@ -201,6 +203,9 @@ impl Settings {
             ));
         }
         self.proof_of_possession.check(&self.locations)?;
+        if let Some(introspection) = &self.introspection {
+            introspection.check()?;
+        }
         if let Some(resource) = &self.protected_resource {
             resource
                 .check()

@@ -221,7 +221,7 @@ async fn metadata_at_a_name_that_points_inside_are_not_asked_for() {
     let mut settings = settings(KeySource::DiscoveryEndpoint(
         provider.metadata_url.replace("127.0.0.1", "localhost"),
     ));
-    settings.fetch.allow_private = false;
+    settings.fetch.reach.allow_private = false;
     let bench = Bench::new(settings);
     assert!(is_unavailable(&bench.refusal(&token("k1")).await));
     assert_eq!(provider.metadata.requests(), 0);

@@ -319,7 +319,7 @@ async fn a_name_that_points_inside_is_refused_when_connecting() {
     let mut settings = settings(KeySource::JwksEndpoint(
         endpoint.url.replace("127.0.0.1", "localhost"),
     ));
-    settings.fetch.allow_private = false;
+    settings.fetch.reach.allow_private = false;
     let bench = Bench::new(settings);
     assert!(is_unavailable(&bench.refusal(&token("k1")).await));
     assert_eq!(endpoint.requests(), 0);

@@ -63,7 +63,7 @@ impl Issuer {
                 return self.check_no_symmetric(field);
             }
         };
-        endpoint::check(address, fetch).map_err(|problem| {
+        endpoint::check(address, fetch.reach).map_err(|problem| {
             InvalidSetting::new(format!("{field}.{name}"), problem.to_string())
         })?;
         self.check_no_symmetric(field)
@@ -195,7 +195,7 @@ mod tests {
         let field = |keys: KeySource| {
             problem_field(|settings| {
                 settings.issuers[0].keys = keys;
-                settings.fetch.allow_http = false;
+                settings.fetch.reach.allow_http = false;
             })
         };
         let address = "http://idp.example/";

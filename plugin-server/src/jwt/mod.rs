@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! In the order a request meets them: [`token`] finds a token and takes it apart, [`presented`] is what it comes with, [`keys`] hold what may have signed it,
-//! [`claims`] judges what it says, [`denylist`] whether it was revoked, [`proof`] whether its holder sent it, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
+//! [`introspection`] asks about what no key can verify, [`claims`] judges what a token says, [`denylist`] whether it was revoked,
+//! [`proof`] whether its holder sent it, with [`expression`] where there is one, [`identity`] is what the rest of the gateway learns, `consumer` remembers Kong's
 //! consumers, [`resource`] is what it tells about itself, [`refusal`] says why not and [`answer`] says so in HTTP. [`config`] is what an operator wrote, of each issuer in `issuer`, [`process`]
 //! what outlives a configuration, [`outcomes`] counts.
 //!
@@ -27,6 +28,7 @@ mod consumer;
 pub mod denylist;
 pub mod expression;
 pub mod identity;
+pub mod introspection;
 mod issuer;
 pub mod keys;
 pub mod outcomes;
@@ -51,28 +53,29 @@ mod testing;
 use std::sync::Arc;
 
 pub use self::cache::Verified;
-use self::cache::{TokenCache, TokenHash};
-use self::claims::{Times, check_audience, check_required, has_scopes};
+use self::cache::{Source, TokenCache, TokenHash, Trusted};
+use self::claims::has_scopes;
 use self::config::{InvalidSetting, Issuer, Settings};
 pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
 use self::denylist::Denylist;
 use self::denylist::list::List;
-use self::identity::Identity;
+use self::introspection::Introspector;
 use self::keys::{Keys, RemoteSettings, Unavailable, Verdict};
 use self::outcomes::Outcomes;
 use self::presented::Presented;
 use self::process::Process;
 use self::refusal::{Forbidden, InvalidToken, Refusal};
-use self::token::{Jws, Token};
+use self::token::{Jws, Token, is_jose};
 use crate::clock::Clock;
 
 /// One configuration at work. Cheap to share; lives as long as an instance uses it.
 #[derive(Debug)]
 pub struct Authenticator {
-    settings: Settings,
+    settings: Arc<Settings>,
     /// In the order of `settings.issuers`.
     keys: Vec<Keys>,
-    tokens: TokenCache,
+    introspector: Option<Arc<Introspector>>,
+    tokens: Arc<TokenCache>,
     consumers: ConsumerCache,
     proofs: proof::Memory,
     denylist: Option<Denylist>,
@@ -101,9 +104,12 @@ impl Authenticator {
             )),
             None => None,
         };
+        let settings = Arc::new(settings);
+        let tokens = Arc::new(TokenCache::new(&settings));
         Ok(Self {
             denylist,
-            tokens: TokenCache::new(settings.token_cache_size, settings.token_cache_ttl),
+            introspector: Introspector::new(&settings, &tokens, process),
+            tokens,
             consumers: ConsumerCache::new(settings.consumer_cache_ttl),
             proofs: proof::Memory::new(proof::dpop::lifetime(settings.time_bounds.leeway)),
             keys,
@@ -188,7 +194,7 @@ impl Authenticator {
         let verified = if let Some(verified) = remembered {
             verified
         } else {
-            let verified = Arc::new(self.verify(token).await?);
+            let verified = self.verify(token).await?;
             if let Some(hash) = hash {
                 self.tokens.put(hash, &verified);
             }
@@ -223,12 +229,23 @@ impl Authenticator {
     /// What is remembered of a token, if the keys that verified it are still the issuer's current ones.
     fn remembered(&self, hash: &TokenHash) -> Option<Arc<Verified>> {
         let verified = self.tokens.get(hash, self.clock.monotonic())?;
-        let keys = self.keys[verified.issuer].at_once()?;
-        (keys.generation() == verified.generation).then_some(verified)
+        match verified.source {
+            Source::Keys { issuer, generation } => {
+                let keys = self.keys[issuer].at_once()?;
+                (keys.generation() == generation).then_some(verified)
+            }
+            Source::Introspection => Some(verified),
+        }
     }
 
-    async fn verify(&self, text: &[u8]) -> Result<Verified, Refusal> {
+    /// Verifies a token by keys, or asks about it. What the endpoint says is remembered already.
+    async fn verify(&self, text: &[u8]) -> Result<Arc<Verified>, Refusal> {
         let settings = &self.settings;
+        if let Some(introspector) = &self.introspector
+            && !is_jose(text)
+        {
+            return introspector.verified(text).await;
+        }
         let token = Token::parse(text, settings.max_token_bytes)?;
         // A token without `typ` is a plain JWT (RFC 7519 §5.1).
         let typ = token.jws.typ.as_deref().unwrap_or("jwt");
@@ -236,29 +253,39 @@ impl Authenticator {
             return Err(InvalidToken::Type.into());
         }
         let named = token.issuer().ok_or(InvalidToken::Issuer)?;
-        let at = settings
+        let asked = self
+            .introspector
+            .as_ref()
+            .filter(|introspector| introspector.takes_jwts_of(named));
+        let known = settings
             .issuers
             .iter()
-            .position(|issuer| issuer.name == named)
-            .ok_or(InvalidToken::Issuer)?;
+            .position(|issuer| issuer.name == named);
+        let at = match (known, asked) {
+            (Some(at), _) => at,
+            (None, Some(introspector)) => return introspector.verified(text).await,
+            (None, None) => return Err(InvalidToken::Issuer.into()),
+        };
         let issuer = &settings.issuers[at];
         if !issuer.algorithms.contains(&token.jws.algorithm) {
             return Err(InvalidToken::Algorithm.into());
         }
         let generation = verify_signature(&self.keys[at], &token.jws).await?;
-
-        check_required(&token.claims, &settings.required_claims)?;
-        if let Some(accepted) = &issuer.audience_required {
-            check_audience(&token.claims, &issuer.audience_claim, accepted)?;
+        if let Some(introspector) = asked {
+            return introspector.verified(text).await;
         }
-        Ok(Verified {
+        let source = Source::Keys {
             issuer: at,
             generation,
-            at: self.clock.monotonic(),
-            times: Times::read(&token.claims)?,
-            identity: Identity::read(&issuer.name, &token.claims, settings)?,
-            claims: token.claims,
-        })
+        };
+        let issuer = Trusted {
+            name: &issuer.name,
+            audience_claim: &issuer.audience_claim,
+            audience_required: issuer.audience_required.as_deref(),
+        };
+        let now = self.clock.monotonic();
+        let verified = Verified::judge(token.claims, issuer, source, settings, now)?;
+        Ok(Arc::new(verified))
     }
 
     fn authorize(&self, verified: &Verified, presented: &Presented<'_>) -> Result<(), Forbidden> {
@@ -269,7 +296,7 @@ impl Authenticator {
             claims_forbidden,
             expression,
             ..
-        } = &self.settings;
+        } = &*self.settings;
         if !has_scopes(&verified.claims, scopes_claim, scopes_required) {
             return Err(Forbidden::Scopes);
         }

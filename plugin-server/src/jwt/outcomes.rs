@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::introspection::IntrospectionOutcomes;
+
 /// What became of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -21,7 +23,7 @@ pub enum Outcome {
     Invalid,
     /// A valid token that may not do this: 403.
     Forbidden,
-    /// No keys to judge it with: 503.
+    /// Nothing to judge it with, neither keys nor an answer: 503.
     Unavailable,
     /// The configuration cannot work: 500.
     Misconfigured,
@@ -99,6 +101,8 @@ pub struct Outcomes {
     fetches: AtomicU64,
     failed_fetches: AtomicU64,
     denials: [AtomicU64; Denial::ALL.len()],
+    /// Questions about opaque tokens.
+    pub introspection: IntrospectionOutcomes,
 }
 
 impl Outcomes {

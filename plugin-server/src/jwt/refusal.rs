@@ -44,6 +44,12 @@ pub enum Refusal {
         /// When it is worth asking again.
         retry_after: Duration,
     },
+    /// The introspection endpoint gave no usable answer, or is left alone because it gave none before.
+    #[error("the introspection endpoint gives no usable answer")]
+    IntrospectionUnavailable {
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
     /// More proofs were used than can be remembered, and without memory none can be accepted.
     #[error("no more proofs of possession can be remembered")]
     MemoryFull,
@@ -73,6 +79,9 @@ pub enum InvalidToken {
     /// No key of the issuer made the signature.
     #[error("the signature is wrong")]
     Signature,
+    /// The server that would know says no.
+    #[error("the token is not active")]
+    Inactive,
     /// `cnf` has not its form (RFC 7800 §3.1).
     #[error("the token's `cnf` is malformed")]
     Binding,
@@ -136,9 +145,10 @@ impl Refusal {
             Self::Ambiguous | Self::TooManyHeaders => Outcome::Ambiguous,
             Self::Invalid(_) | Self::Proof(_) => Outcome::Invalid,
             Self::Forbidden(_) | Self::NoConsumer => Outcome::Forbidden,
-            Self::KeysUnavailable { .. } | Self::DenylistUnavailable { .. } | Self::MemoryFull => {
-                Outcome::Unavailable
-            }
+            Self::KeysUnavailable { .. }
+            | Self::DenylistUnavailable { .. }
+            | Self::IntrospectionUnavailable { .. }
+            | Self::MemoryFull => Outcome::Unavailable,
             Self::NoAnonymousConsumer => Outcome::Misconfigured,
         }
     }

@@ -1,6 +1,7 @@
 //! Keys, tokens and settings for the tests of this policy.
 
 pub(super) mod endpoint;
+pub(super) mod introspection;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use super::algorithm::Algorithm;
 use super::claims::{ClaimPath, TimeBounds};
 use super::config::{ErrorFormat, FetchSettings, Issuer, KeySource, Settings};
+use super::keys::Reach;
 use super::presented::Presented;
 use super::process::Process;
 use super::proof::ProofOfPossession;
@@ -255,9 +257,12 @@ pub(super) fn settings(keys: KeySource) -> Settings {
             stale_ttl: Duration::from_hours(24),
             timeout: Duration::from_secs(5),
             max_bytes: 262_144,
-            allow_http: true,
-            allow_private: true,
+            reach: Reach {
+                allow_http: true,
+                allow_private: true,
+            },
         },
+        introspection: None,
         token_cache_size: 10_000,
         token_cache_ttl: Duration::from_mins(5),
         denylist: None,

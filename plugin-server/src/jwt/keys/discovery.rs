@@ -4,7 +4,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::endpoint::{self, UnfetchableUrl};
-use crate::jwt::config::FetchSettings;
+use super::http::Reach;
 
 /// How much of a wrong issuer is shown to an operator, in characters.
 const SHOWN_CHARACTERS: usize = 200;
@@ -40,14 +40,14 @@ pub(super) fn keys_url(
     document: &[u8],
     address: &str,
     issuer: &str,
-    fetch: &FetchSettings,
+    reach: Reach,
 ) -> Result<String, NotMetadata> {
     let metadata: Metadata = serde_json::from_slice(document).map_err(|_| NotMetadata::Form)?;
     if metadata.issuer != issuer {
         let found = metadata.issuer.chars().take(SHOWN_CHARACTERS).collect();
         return Err(NotMetadata::OtherIssuer { found });
     }
-    let url = endpoint::check(&metadata.jwks_uri, fetch)?;
+    let url = endpoint::check(&metadata.jwks_uri, reach)?;
     let is_plain = |url: &Url| url.scheme() == "http";
     if is_plain(&url) && !Url::parse(address).is_ok_and(|address| is_plain(&address)) {
         return Err(NotMetadata::Downgrade);
@@ -58,14 +58,15 @@ pub(super) fn keys_url(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwt::testing::{jwks, settings};
 
     const ADDRESS: &str = "https://idp.example/.well-known/openid-configuration";
 
     fn read(document: &str) -> Result<String, NotMetadata> {
-        let mut fetch = settings(jwks(&[])).fetch;
-        fetch.allow_private = false;
-        keys_url(document.as_bytes(), ADDRESS, "https://idp.example", &fetch)
+        let reach = Reach {
+            allow_http: true,
+            allow_private: false,
+        };
+        keys_url(document.as_bytes(), ADDRESS, "https://idp.example", reach)
     }
 
     fn metadata(issuer: &str, jwks_uri: &str) -> String {

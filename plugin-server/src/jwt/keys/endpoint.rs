@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::address;
-use crate::jwt::config::FetchSettings;
+use super::http::Reach;
 
 /// Why an address is never fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +32,11 @@ pub enum UnfetchableUrl {
 /// # Errors
 ///
 /// See [`UnfetchableUrl`].
-pub(crate) fn check(url: &str, fetch: &FetchSettings) -> Result<Url, UnfetchableUrl> {
+pub(crate) fn check(url: &str, reach: Reach) -> Result<Url, UnfetchableUrl> {
     let url = Url::parse(url).map_err(|_| UnfetchableUrl::Form)?;
     match url.scheme() {
         "https" => {}
-        "http" if fetch.allow_http => {}
+        "http" if reach.allow_http => {}
         "http" => return Err(UnfetchableUrl::Plain),
         _ => return Err(UnfetchableUrl::Scheme),
     }
@@ -49,7 +49,7 @@ pub(crate) fn check(url: &str, fetch: &FetchSettings) -> Result<Url, Unfetchable
         Some(Host::Domain(_)) => None,
         None => return Err(UnfetchableUrl::Form),
     };
-    if literal.is_some_and(|literal| !fetch.allow_private && !address::is_public(literal)) {
+    if literal.is_some_and(|literal| !reach.allow_private && !address::is_public(literal)) {
         return Err(UnfetchableUrl::Private);
     }
     Ok(url)
@@ -58,13 +58,13 @@ pub(crate) fn check(url: &str, fetch: &FetchSettings) -> Result<Url, Unfetchable
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jwt::testing::{jwks, settings};
 
     fn problem(url: &str, allowed: bool) -> Option<UnfetchableUrl> {
-        let mut fetch = settings(jwks(&[])).fetch;
-        fetch.allow_http = allowed;
-        fetch.allow_private = allowed;
-        check(url, &fetch).err()
+        let reach = Reach {
+            allow_http: allowed,
+            allow_private: allowed,
+        };
+        check(url, reach).err()
     }
 
     #[test]

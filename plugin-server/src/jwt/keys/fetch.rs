@@ -1,15 +1,12 @@
 //! One GET of a JWK set or of the metadata that name it, bounded in size; the caller bounds its time.
 
-use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH};
-use reqwest::{Client, redirect};
+use reqwest::Client;
+use reqwest::header::ACCEPT;
 
-use super::address;
 use super::discovery::NotMetadata;
+use super::http::{self, NoBody, chain};
 use super::jwk::NotAKeySet;
 use crate::jwt::config::FetchSettings;
 
@@ -37,22 +34,6 @@ pub enum FetchError {
     /// The issuer's metadata do not lead to its keys.
     #[error(transparent)]
     Metadata(#[from] NotMetadata),
-}
-
-/// An error and its causes, without the URL (which may hold what an operator would not want in a log).
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else {
-        "the request failed".to_owned()
-    };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// What is fetched, as media types.
@@ -93,68 +74,23 @@ impl Fetcher {
     ) -> Result<Vec<u8>, FetchError> {
         let client = self.client(settings)?;
         let request = client.get(url).header(ACCEPT, document.accept());
-        let mut response = request.send().await.map_err(FetchError::Transport)?;
+        let response = request.send().await.map_err(FetchError::Transport)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        let announced = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > settings.max_bytes) {
-            return Err(FetchError::TooLarge);
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(FetchError::Transport)? {
-            if body.len() + chunk.len() > settings.max_bytes {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        let body = http::body(response, settings.max_bytes).await;
+        body.map_err(|problem| match problem {
+            NoBody::Transport(error) => FetchError::Transport(error),
+            NoBody::TooLarge => FetchError::TooLarge,
+        })
     }
 
     fn client(&self, settings: &FetchSettings) -> Result<&Client, FetchError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::builder()
-            .user_agent(concat!("llm-plugin-server/", env!("CARGO_PKG_VERSION")))
-            .https_only(!settings.allow_http)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // Through a proxy, the address that is judged would not be the one that is spoken to.
-            .no_proxy()
-            // One fetch in many minutes: a kept connection would only be found closed.
-            .pool_max_idle_per_host(0)
-            .dns_resolver(JudgedAddresses {
-                allow_private: settings.allow_private,
-            })
-            .build()
-            .map_err(FetchError::Client)?;
+        // One fetch in many minutes: a kept connection would only be found closed.
+        let client = http::client(settings.reach, 0).map_err(FetchError::Client)?;
         Ok(self.client.get_or_init(|| client))
-    }
-}
-
-/// Resolves names and keeps only the addresses that may be spoken to, at the moment of connecting: a name that was
-/// public when the configuration was written may point inside by now.
-struct JudgedAddresses {
-    allow_private: bool,
-}
-
-impl Resolve for JudgedAddresses {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let resolved = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = resolved
-                .filter(|found| allow_private || address::is_public(found.ip()))
-                .collect();
-            if allowed.is_empty() {
-                return Err("the name has no public address (allow_private_jwks is off)".into());
-            }
-            let addresses: Addrs = Box::new(allowed.into_iter());
-            Ok(addresses)
-        })
     }
 }

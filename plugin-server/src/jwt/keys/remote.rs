@@ -321,7 +321,7 @@ impl RemoteKeys {
             .fetcher
             .fetch(Document::Metadata, document, fetch)
             .await?;
-        let url = discovery::keys_url(&metadata, document, issuer, fetch)?;
+        let url = discovery::keys_url(&metadata, document, issuer, fetch.reach)?;
         let keys = self.fetch_set(&url).await?;
         *self.discovered.lock() = Some(url);
         Ok(keys)

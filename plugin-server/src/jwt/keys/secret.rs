@@ -47,6 +47,16 @@ impl Secret {
             .map_err(|_| UnusableSecret::Base64)
     }
 
+    /// The bytes, for whoever shares them.
+    pub(in crate::jwt) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there is nothing to keep.
+    pub(in crate::jwt) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it is long enough for `algorithm`; no secret is for a public key's.
     pub fn serves(&self, algorithm: Algorithm) -> bool {
         algorithm

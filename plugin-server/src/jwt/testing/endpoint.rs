@@ -36,6 +36,8 @@ pub(crate) enum Behaviour {
     Stalled,
     /// Answers with these keys when told to.
     Held(Arc<Notify>, Vec<Value>),
+    /// Answers with this document when told to.
+    HeldJson(Arc<Notify>, Value),
 }
 
 /// One path of the provider.
@@ -152,7 +154,7 @@ pub(crate) fn metadata(issuer: &str, jwks_uri: &str) -> Behaviour {
     }))
 }
 
-async fn answer(behaviour: Behaviour) -> Response<Body> {
+pub(super) async fn answer(behaviour: Behaviour) -> Response<Body> {
     let respond = |body: Body| Response::new(body);
     match behaviour {
         Behaviour::Keys(keys) => respond(json!({ "keys": keys }).to_string().into()),
@@ -183,6 +185,10 @@ async fn answer(behaviour: Behaviour) -> Response<Body> {
         Behaviour::Held(release, keys) => {
             release.notified().await;
             respond(json!({ "keys": keys }).to_string().into())
+        }
+        Behaviour::HeldJson(release, document) => {
+            release.notified().await;
+            respond(document.to_string().into())
         }
     }
 }

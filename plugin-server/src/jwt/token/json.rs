@@ -17,7 +17,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 ///
 /// When the bytes are not UTF-8, not JSON, not an object, repeat a member name, nest deeper than [`MAX_DEPTH`], or
 /// go on after the object. The error's text holds no content of the input.
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotStrictJson> {
+pub(in crate::jwt) fn object(bytes: &[u8]) -> Result<Map<String, Value>, NotStrictJson> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = StrictValue {
         depth_left: MAX_DEPTH,

@@ -11,13 +11,17 @@
 mod json;
 mod jws;
 mod location;
+mod opaque;
 
 use serde_json::{Map, Value};
 
 pub use self::json::NotStrictJson;
+pub(super) use self::json::object as strict_object;
 pub use self::jws::Jws;
 use self::jws::Opened;
 pub use self::location::{Found, Locations, Search, without_cookies, without_parameters};
+pub use self::opaque::{access_token, is_jose};
+
 /// A token whose form is right and whose content is not yet believed.
 #[derive(Debug)]
 pub struct Token<'a> {
@@ -33,6 +37,9 @@ pub enum Malformed {
     /// Longer than `max_token_size`.
     #[error("the token is longer than max_token_size")]
     TooLong,
+    /// Characters that no access token has.
+    #[error("the token has characters that no access token has")]
+    Characters,
     /// Not three non-empty parts.
     #[error("the token has not three parts")]
     Parts,

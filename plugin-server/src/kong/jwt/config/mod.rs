@@ -4,11 +4,12 @@
 //! # Layout
 //!
 //! [`Config`] is the whole, in the order of Kong's schema. [`issuer`] holds the entries of `issuers`, [`claims`] what tokens must
-//! say and what becomes of it, [`denylist`] where revocations are, [`proof`] `proof_of_possession`, [`resource`] what clients are told, [`read`] turns
-//! single values into the policy's.
+//! say and what becomes of it, [`introspection`] who is asked about opaque ones, [`denylist`] where revocations are, [`proof`]
+//! `proof_of_possession`, [`resource`] what clients are told, [`read`] turns single values into the policy's.
 
 mod claims;
 mod denylist;
+mod introspection;
 mod issuer;
 mod proof;
 mod read;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 use self::claims::{ClaimProhibitionConfig, ClaimRequirementConfig, UpstreamHeaderConfig};
 use self::denylist::DenylistConfig;
+use self::introspection::AuthMethodName;
 use self::issuer::IssuerConfig;
 use self::proof::ProofOfPossessionConfig;
 use self::read::{each, path, scopes, seconds, to_usize};
@@ -29,6 +31,7 @@ use self::resource::{ErrorFormatName, protected_resource};
 use crate::jwt::claims::TimeBounds;
 use crate::jwt::config::{FetchSettings, InvalidSetting, Settings};
 use crate::jwt::expression::Expression;
+use crate::jwt::keys::Reach;
 use crate::jwt::token::{Locations, normalized_type};
 use crate::kong::redis::RedisSection;
 
@@ -42,9 +45,11 @@ const DEFAULT_REALM: &str = "kong";
     "then_at_least_one_of": ["redis.host", "redis.cluster_nodes", "redis.sentinel_nodes"],
     "then_err": "denylist.policy redis needs at least one of these, to know where it is: %s",
 })))]
+#[kong(entity_check(at_least_one_of = ["issuers", "introspection_endpoint"]))]
+#[kong(entity_check(mutually_required = ["introspection_endpoint", "introspection_issuer", "introspection_client_id", "introspection_client_secret"]))]
 pub struct Config {
     /// The issuers whose tokens are accepted, each with its keys. A token is judged by the issuer that it names.
-    #[kong(len_min = 1)]
+    #[kong(default = [])]
     issuers: Vec<IssuerConfig>,
     /// Accepted values of the header's typ, without regard to case. A token without typ counts as JWT.
     #[kong(default = ["at+jwt", "JWT"], len_min = 1)]
@@ -142,6 +147,48 @@ pub struct Config {
     /// Whether keys may be fetched from loopback, private and link-local addresses.
     #[kong(default = false)]
     allow_private_jwks: bool,
+    /// The endpoint (RFC 7662) that is asked about opaque tokens: all that are not meant as a JWT. Needs the next three fields.
+    #[kong(len_min = 1)]
+    introspection_endpoint: Option<String>,
+    /// Whose tokens the endpoint knows. An answer that names another iss is refused, one without iss counts as this issuer's.
+    #[kong(len_min = 1)]
+    introspection_issuer: Option<String>,
+    /// Who the gateway is to the endpoint.
+    #[kong(len_min = 1)]
+    introspection_client_id: Option<String>,
+    /// The secret that the gateway shares with the endpoint.
+    #[kong(len_min = 1, referenceable, encrypted)]
+    introspection_client_secret: Option<String>,
+    /// Whether the endpoint gets id and secret in the header Authorization (Basic) or in the body.
+    #[kong(default = "client_secret_basic")]
+    introspection_endpoint_auth_method: AuthMethodName,
+    /// The token_type_hint that the endpoint gets.
+    #[kong(default = "access_token", len_min = 1)]
+    introspection_hint: String,
+    /// The path in the endpoint's answer that holds the audience.
+    #[kong(default = ["aud"], len_min = 1)]
+    introspection_audience_claim: Vec<String>,
+    /// Audiences of which the answer must name one. Required, unless introspection_insecure_skip_audience says that it is not checked.
+    #[kong(default = [])]
+    introspection_audience_required: Vec<String>,
+    /// Accepts opaque tokens that were made for anyone, also for other services of the same server.
+    #[kong(default = false)]
+    introspection_insecure_skip_audience: bool,
+    /// Whether the endpoint is asked about JWTs that name introspection_issuer too: where issuers has it, those with a right signature.
+    #[kong(default = false)]
+    introspect_jwt_tokens: bool,
+    /// How many seconds an active token is remembered at most, never beyond its exp: for so long it outlives its revocation. 0 asks each time.
+    #[kong(default = 60, between = [0, 86400])]
+    introspection_cache_ttl: u32,
+    /// The most milliseconds that a question to the endpoint may take.
+    #[kong(default = 5000, between = [100, 9000])]
+    introspection_timeout: u32,
+    /// Whether the endpoint may be asked by plain http, where anyone on the way sees tokens and secret.
+    #[kong(default = false)]
+    allow_http_introspection: bool,
+    /// Whether the endpoint may have a loopback, private or link-local address.
+    #[kong(default = false)]
+    allow_private_introspection: bool,
     /// How many verified tokens are remembered; 0 verifies each time.
     #[kong(default = 10000, between = [0, 1_000_000])]
     token_cache_size: u32,
@@ -177,8 +224,9 @@ impl Config {
     /// # Errors
     ///
     /// What Kong's schema cannot rule out and single values already show; the policy finds the rest.
-    pub fn into_settings(self) -> Result<Settings, InvalidSetting> {
+    pub fn into_settings(mut self) -> Result<Settings, InvalidSetting> {
         let fetch = self.fetch();
+        let introspection = self.introspection()?;
         let protected_resource = protected_resource(
             self.resource,
             self.authorization_servers,
@@ -248,6 +296,7 @@ impl Config {
             credential_claim: path("credential_claim", self.credential_claim)?,
             limiter_claims: claims::for_limiter(self.limiter_claims)?,
             fetch,
+            introspection,
             token_cache_size: self.token_cache_size.into(),
             token_cache_ttl: seconds(self.token_cache_ttl),
             denylist: self.denylist.read(self.redis)?,
@@ -266,8 +315,10 @@ impl Config {
             stale_ttl: seconds(self.jwks_stale_ttl),
             timeout: Duration::from_millis(self.jwks_timeout.into()),
             max_bytes: to_usize(self.jwks_max_size),
-            allow_http: self.allow_http_jwks,
-            allow_private: self.allow_private_jwks,
+            reach: Reach {
+                allow_http: self.allow_http_jwks,
+                allow_private: self.allow_private_jwks,
+            },
         }
     }
 }

@@ -1,0 +1,549 @@
+//! Endpoints that answer as they should, and endpoints that are slow, huge, redirecting, lying or away, over real HTTP on loopback.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::http::{StatusCode, header};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::jwt::claims::{ClaimValues, ScopeSet, UnacceptableClaims};
+use crate::jwt::config::InvalidSetting;
+use crate::jwt::identity::UpstreamHeader;
+use crate::jwt::presented::Presented;
+use crate::jwt::proof::Mode;
+use crate::jwt::refusal::Forbidden;
+use crate::jwt::testing::endpoint::Behaviour;
+use crate::jwt::testing::introspection::{IntrospectionEndpoint, active, active_with};
+use crate::jwt::testing::*;
+use crate::jwt::token::Malformed;
+
+const TOKEN: &str = "2YotnFZFEjr1zCsicMWpAA";
+
+async fn start(document: Value) -> IntrospectionEndpoint {
+    IntrospectionEndpoint::start(Behaviour::Json(document)).await
+}
+
+fn changed(
+    endpoint: &IntrospectionEndpoint,
+    change: impl FnOnce(&mut IntrospectionSettings),
+) -> Settings {
+    let mut settings = endpoint.settings();
+    change(settings.introspection.as_mut().unwrap());
+    settings
+}
+
+fn unavailable(seconds: u64) -> Refusal {
+    Refusal::IntrospectionUnavailable {
+        retry_after: Duration::from_secs(seconds),
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_is_asked_as_the_standard_says() {
+    let endpoint = start(active()).await;
+    let settings = changed(&endpoint, |it| {
+        it.client.id = "gate way:1".to_owned();
+        it.client.secret = crate::jwt::keys::Secret::from_text("h%u/s+h");
+    });
+    assert!(Bench::new(settings).accepts("a+b/c=~").await);
+    let question = &endpoint.questions()[0];
+    assert_eq!(
+        question.header(header::CONTENT_TYPE),
+        Some("application/x-www-form-urlencoded")
+    );
+    assert_eq!(question.header(header::ACCEPT), Some("application/json"));
+    // base64 of gate+way%3A1:h%25u%2Fs%2Bh
+    assert_eq!(
+        question.header(header::AUTHORIZATION),
+        Some("Basic Z2F0ZSt3YXklM0ExOmglMjV1JTJGcyUyQmg=")
+    );
+    assert_eq!(
+        question.form,
+        [("token", "a+b/c=~"), ("token_type_hint", "access_token")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+
+    let settings = changed(&endpoint, |it| {
+        it.client.method = ClientAuthentication::Post;
+        it.hint = "urn:opaque".to_owned();
+    });
+    assert!(Bench::new(settings).accepts(TOKEN).await);
+    let question = &endpoint.questions()[1];
+    assert_eq!(question.header(header::AUTHORIZATION), None);
+    assert_eq!(question.field("client_id"), Some("gateway"));
+    assert_eq!(question.field("client_secret"), Some("hush"));
+    assert_eq!(question.field("token_type_hint"), Some("urn:opaque"));
+}
+
+#[tokio::test]
+async fn an_active_token_says_as_much_as_a_jwt() {
+    let endpoint = start(active_with("org", json!({"id": "acme"}))).await;
+    let mut settings = endpoint.settings();
+    settings.upstream_headers = vec![UpstreamHeader {
+        name: "x-tenant".into(),
+        path: path(&["org", "id"]),
+        required: true,
+    }];
+    settings.consumer_claims = vec![path(&["client_id"])];
+    settings.limiter_claims = vec![("tenant".into(), path(&["org", "id"]))];
+    let bench = Bench::new(settings);
+    let presented = Presented::bearer(TOKEN.as_bytes());
+    let verified = bench.authenticator.authenticate(&presented).await.unwrap();
+    let identity = &verified.identity;
+    assert_eq!(identity.issuer, ISSUER);
+    assert_eq!(identity.subject.as_deref(), Some("agent-7"));
+    assert_eq!(identity.headers, [("x-tenant".into(), "acme".into())]);
+    assert_eq!(identity.consumer_names, ["cli"]);
+    assert_eq!(identity.limiter_claims["tenant"], "acme");
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_for_its_time_and_never_beyond_exp() {
+    let endpoint = start(active_with("exp", json!(NOW + 100))).await;
+    let bench = Bench::new(endpoint.settings());
+    for (advance, asked) in [(0, 1), (59, 1), (1, 2), (39, 2)] {
+        bench.clock.advance(advance);
+        assert!(bench.accepts(TOKEN).await);
+        assert_eq!(endpoint.asked(), asked);
+    }
+    // 99 s have passed; the leeway is 30 s.
+    let mut settings = endpoint.settings();
+    settings.introspection.as_mut().unwrap().cache_ttl = Duration::from_hours(1);
+    settings.time_bounds.leeway = 0;
+    let bench = Bench::new(settings);
+    assert!(bench.accepts(TOKEN).await);
+    bench.clock.advance(100);
+    assert_eq!(
+        bench.refusal(TOKEN).await,
+        UnacceptableClaims::Expired.into()
+    );
+    assert_eq!(endpoint.asked(), 3);
+}
+
+#[tokio::test]
+async fn without_a_cache_each_request_asks() {
+    let endpoint = start(active()).await;
+    let forgetful = changed(&endpoint, |it| it.cache_ttl = Duration::ZERO);
+    let mut sizeless = endpoint.settings();
+    sizeless.token_cache_size = 0;
+    for settings in [forgetful, sizeless] {
+        let before = endpoint.asked();
+        let bench = Bench::new(settings);
+        for _ in 0..3 {
+            assert!(bench.accepts(TOKEN).await);
+        }
+        assert_eq!(endpoint.asked(), before + 3);
+        endpoint.becomes(Behaviour::Json(json!({"active": false})));
+        assert!(!bench.accepts(TOKEN).await, "a revocation counts at once");
+        endpoint.becomes(Behaviour::Json(active()));
+        assert!(bench.accepts(TOKEN).await);
+    }
+}
+
+#[tokio::test]
+async fn an_inactive_token_is_refused_and_soon_asked_about_again() {
+    // Members beside `active` say nothing then.
+    let endpoint = start(active_with("active", json!(false))).await;
+    let bench = Bench::new(endpoint.settings());
+    for _ in 0..3 {
+        assert_eq!(bench.refusal(TOKEN).await, InvalidToken::Inactive.into());
+    }
+    assert_eq!(endpoint.asked(), 1);
+    endpoint.becomes(Behaviour::Json(active()));
+    bench.clock.advance(4);
+    assert!(!bench.accepts(TOKEN).await);
+    bench.clock.advance(1);
+    assert!(bench.accepts(TOKEN).await);
+    assert_eq!(endpoint.asked(), 2);
+}
+
+#[tokio::test]
+async fn invented_tokens_drive_no_good_one_out() {
+    let endpoint = start(active()).await;
+    let mut settings = endpoint.settings();
+    settings.token_cache_size = 10;
+    let bench = Bench::new(settings);
+    assert!(bench.accepts(TOKEN).await);
+    endpoint.becomes(Behaviour::Json(json!({"active": false})));
+    for number in 0..200 {
+        assert!(!bench.accepts(&format!("invented-{number}")).await);
+    }
+    assert!(bench.accepts(TOKEN).await);
+    assert_eq!(endpoint.asked(), 201);
+}
+
+#[tokio::test]
+async fn an_active_token_whose_claims_are_not_acceptable_is_refused() {
+    use UnacceptableClaims::{Audience, Impossible, LivesTooLong, Missing, NotYet};
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    let cases: [(&str, Value, InvalidToken); 13] = [
+        ("iss", json!("https://other.example"), InvalidToken::Issuer),
+        ("iss", json!([ISSUER]), InvalidToken::Issuer),
+        ("aud", Value::Null, Audience.into()),
+        ("aud", json!("billing"), Audience.into()),
+        ("aud", json!(["billing", 7]), Audience.into()),
+        ("exp", Value::Null, Missing("exp".into()).into()),
+        ("exp", json!(NOW - 60), UnacceptableClaims::Expired.into()),
+        (
+            "exp",
+            json!((NOW + 600).to_string()),
+            Impossible("exp").into(),
+        ),
+        ("exp", json!(1e300), Impossible("exp").into()),
+        ("exp", json!(NOW + 1_000_000), LivesTooLong.into()),
+        ("nbf", json!(NOW + 60), NotYet.into()),
+        ("sub", Value::Null, Missing("sub".into()).into()),
+        ("sub", json!(7), Impossible("sub").into()),
+    ];
+    for (number, (name, value, reason)) in cases.into_iter().enumerate() {
+        endpoint.becomes(Behaviour::Json(active_with(name, value.clone())));
+        let token = format!("token-{number}");
+        for _ in 0..2 {
+            assert_eq!(
+                bench.refusal(&token).await,
+                reason.clone().into(),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(endpoint.asked(), number + 1, "{name}: {value}");
+    }
+    endpoint.becomes(Behaviour::Json(active_with("iss", Value::Null)));
+    assert!(bench.accepts(TOKEN).await, "the endpoint need not name iss");
+}
+
+#[tokio::test]
+async fn what_a_route_asks_for_is_asked_of_opaque_tokens_too() {
+    let endpoint = start(active()).await;
+    let refusal = async |change: fn(&mut Settings)| {
+        let mut settings = endpoint.settings();
+        change(&mut settings);
+        Bench::new(settings).refusal(TOKEN).await
+    };
+    assert_eq!(
+        refusal(|it| it.scopes_required = vec![ScopeSet::parse("admin").unwrap()]).await,
+        Forbidden::Scopes.into()
+    );
+    let banned = |it: &mut Settings| {
+        it.claims_forbidden = vec![ClaimValues {
+            path: path(&["client_id"]),
+            one_of: vec!["cli".into()],
+        }];
+    };
+    assert_eq!(
+        refusal(banned).await,
+        Forbidden::ForbiddenClaim("client_id".into()).into()
+    );
+    let expression = |it: &mut Settings| {
+        it.expression =
+            Some(crate::jwt::expression::Expression::compile("claims.client_id == 'web'").unwrap());
+    };
+    assert!(matches!(
+        refusal(expression).await,
+        Refusal::Forbidden(Forbidden::Expression(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_bound_opaque_token_needs_its_proof() {
+    let endpoint = start(active_with(
+        "cnf",
+        json!({"jkt": "thumb", "x5t#S256": "print"}),
+    ))
+    .await;
+    let mut settings = endpoint.settings();
+    settings.proof_of_possession.dpop = Mode::Optional;
+    let bench = Bench::new(settings);
+    assert_eq!(bench.refusal(TOKEN).await, InvalidToken::SentPlain.into());
+    let mut settings = endpoint.settings();
+    settings.proof_of_possession.mtls = Mode::Optional;
+    let bench = Bench::new(settings);
+    assert_eq!(
+        bench.refusal(TOKEN).await,
+        InvalidToken::NoCertificate.into()
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_meant_as_a_jwt_is_never_sent() {
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    let key = TestKey::p256();
+    let header = json!({"alg": "ES256", "kid": "k1"});
+    let stranger = key.token(&header, &claims_with("iss", json!("https://other.example")));
+    let honest = key.token(&header, &claims());
+    let parts: Vec<&str> = honest.split('.').collect();
+    let forged = format!("{}.{}.c2ln", parts[0], parts[1]);
+    let unsigned = format!("{}.{}.", parts[0], parts[1]);
+    let encrypted = format!("{}.a.b.c.d", parts[0]);
+    for token in [&stranger, &forged, &unsigned, &encrypted] {
+        let refusal = bench.refusal(token).await;
+        assert!(matches!(refusal, Refusal::Invalid(_)), "{refusal}");
+    }
+    assert!(bench.accepts(&honest).await, "keys verify it");
+    assert_eq!(endpoint.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_can_be_no_token_is_not_sent() {
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    let long = "x".repeat(8193);
+    for (token, reason) in [
+        (long.as_bytes(), Malformed::TooLong),
+        (b"a b", Malformed::Characters),
+        (b"a\r\nb", Malformed::Characters),
+        (b"\xff", Malformed::Characters),
+    ] {
+        let presented = Presented::bearer(token);
+        let refusal = bench.authenticator.authenticate(&presented).await;
+        assert_eq!(refusal.expect_err("refused"), reason.into());
+    }
+    assert_eq!(endpoint.asked(), 0);
+}
+
+#[tokio::test]
+async fn jwts_are_asked_about_where_that_is_configured() {
+    let endpoint = start(active()).await;
+    let (key, header) = (TestKey::p256(), json!({"alg": "ES256", "kid": "k1"}));
+    let honest = key.token(&header, &claims());
+    let forged = TestKey::new_p256().token(&header, &claims());
+    let stranger = key.token(&header, &claims_with("iss", json!("https://other.example")));
+
+    let bench = Bench::new(changed(&endpoint, |it| it.introspects_jwts = true));
+    assert_eq!(bench.refusal(&forged).await, InvalidToken::Signature.into());
+    assert_eq!(bench.refusal(&stranger).await, InvalidToken::Issuer.into());
+    assert_eq!(endpoint.asked(), 0, "only what keys have verified");
+    for _ in 0..2 {
+        assert!(bench.accepts(&honest).await);
+    }
+    assert_eq!(endpoint.asked(), 1);
+    endpoint.becomes(Behaviour::Json(json!({"active": false})));
+    bench.clock.advance(60);
+    assert_eq!(bench.refusal(&honest).await, InvalidToken::Inactive.into());
+
+    endpoint.becomes(Behaviour::Json(active()));
+    let mut keyless = changed(&endpoint, |it| it.introspects_jwts = true);
+    keyless.issuers.clear();
+    let bench = Bench::new(keyless);
+    assert!(bench.accepts(&honest).await);
+    assert_eq!(bench.refusal(&stranger).await, InvalidToken::Issuer.into());
+    assert_eq!(endpoint.asked(), 3);
+}
+
+#[tokio::test]
+async fn no_issuer_is_needed_beside_an_endpoint() {
+    let endpoint = start(active()).await;
+    let mut settings = endpoint.settings();
+    settings.issuers.clear();
+    assert!(Bench::new(settings).accepts(TOKEN).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_decides_nothing_and_is_not_remembered() {
+    let inner = start(active()).await;
+    let huge = json!({"active": true, "padding": "x".repeat(70_000)});
+    let nested = format!("{{\"active\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+    let lies = [
+        Behaviour::Text("<html>active</html>"),
+        Behaviour::Text(""),
+        Behaviour::Text("{}"),
+        Behaviour::Text("true"),
+        Behaviour::Text(r#"[{"active":true}]"#),
+        Behaviour::Text(r#"{"active":true} {"active":false}"#),
+        Behaviour::Text(r#"{"active":false,"active":true}"#),
+        Behaviour::Json(active_with("active", json!("true"))),
+        Behaviour::Json(active_with("active", json!(1))),
+        Behaviour::Json(active_with("active", Value::Null)),
+        Behaviour::Text(Box::leak(nested.into_boxed_str())),
+        Behaviour::Json(huge),
+        Behaviour::Status(StatusCode::BAD_REQUEST),
+        Behaviour::Status(StatusCode::UNAUTHORIZED),
+        Behaviour::Status(StatusCode::FORBIDDEN),
+        Behaviour::Status(StatusCode::NOT_FOUND),
+        Behaviour::Status(StatusCode::TOO_MANY_REQUESTS),
+        Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR),
+        Behaviour::Status(StatusCode::NO_CONTENT),
+        Behaviour::RedirectTo(inner.url.clone()),
+        Behaviour::Huge(300_000),
+        Behaviour::HugeStream(100 * 1024 * 1024),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let endpoint = IntrospectionEndpoint::start(lie).await;
+        let bench = Bench::new(endpoint.settings());
+        let refusal = bench.refusal(TOKEN).await;
+        assert_eq!(refusal, unavailable(1), "lie {number}");
+        assert!(!refusal.admits_anonymous());
+        endpoint.becomes(Behaviour::Json(active()));
+        assert!(bench.accepts(TOKEN).await, "lie {number}");
+        let counts = bench.process.outcomes().introspection.counts();
+        assert_eq!(counts, [("active", 1), ("inactive", 0), ("failure", 1)]);
+    }
+    assert_eq!(inner.asked(), 0, "a redirect is not followed");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_503() {
+    let endpoint = start(active()).await;
+    let settings = endpoint.settings();
+    endpoint.server.abort();
+    drop(endpoint);
+    tokio::task::yield_now().await;
+    assert_eq!(Bench::new(settings).refusal(TOKEN).await, unavailable(1));
+}
+
+#[tokio::test]
+async fn a_name_that_points_inside_is_refused_when_connecting() {
+    let endpoint = start(active()).await;
+    let settings = changed(&endpoint, |it| {
+        it.endpoint = it.endpoint.replace("127.0.0.1", "localhost");
+        it.reach.allow_private = false;
+    });
+    assert_eq!(Bench::new(settings).refusal(TOKEN).await, unavailable(1));
+    assert_eq!(endpoint.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_or_silent_endpoint_costs_the_timeout_and_no_more() {
+    for behaviour in [Behaviour::Drip, Behaviour::Stalled] {
+        let endpoint = IntrospectionEndpoint::start(behaviour).await;
+        let settings = changed(&endpoint, |it| it.timeout = Duration::from_millis(100));
+        let bench = Bench::new(settings);
+        let started = Instant::now();
+        assert_eq!(bench.refusal(TOKEN).await, unavailable(1));
+        assert!(started.elapsed() < Duration::from_secs(3));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_keeps_failing_is_left_alone_for_a_while() {
+    let endpoint =
+        IntrospectionEndpoint::start(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE)).await;
+    let bench = Bench::new(endpoint.settings());
+    for number in 0..100 {
+        let refusal = bench.refusal(&format!("token-{number}")).await;
+        assert_eq!(refusal, unavailable(1));
+    }
+    assert_eq!(endpoint.asked(), 3);
+    bench.clock.advance(1);
+    assert_eq!(bench.refusal(TOKEN).await, unavailable(2));
+    assert_eq!(endpoint.asked(), 4);
+    endpoint.becomes(Behaviour::Json(active()));
+    assert_eq!(bench.refusal(TOKEN).await, unavailable(2));
+    bench.clock.advance(2);
+    assert!(bench.accepts(TOKEN).await);
+    assert!(bench.accepts("another").await);
+}
+
+#[tokio::test]
+async fn simultaneous_requests_with_one_token_share_one_question() {
+    let release = Arc::new(Notify::new());
+    let endpoint =
+        IntrospectionEndpoint::start(Behaviour::HeldJson(release.clone(), active())).await;
+    let bench = Bench::new(endpoint.settings());
+    let all = join_all((0..50).map(|_| bench.accepts(TOKEN)));
+    let (all, ()) = tokio::join!(all, async { release.notify_one() });
+    assert!(all.into_iter().all(|accepted| accepted));
+    assert_eq!(endpoint.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_does_not_end_the_question() {
+    let release = Arc::new(Notify::new());
+    let endpoint =
+        IntrospectionEndpoint::start(Behaviour::HeldJson(release.clone(), active())).await;
+    let bench = Bench::new(endpoint.settings());
+    let left = tokio::time::timeout(Duration::from_millis(50), bench.accepts(TOKEN)).await;
+    assert!(left.is_err());
+    release.notify_one();
+    assert!(bench.accepts(TOKEN).await);
+    assert_eq!(endpoint.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_stalled_endpoint_holds_up_nobody_who_is_known() {
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(TOKEN).await);
+    let release = Arc::new(Notify::new());
+    endpoint.becomes(Behaviour::HeldJson(release.clone(), active()));
+    let jwt = TestKey::p256().token(&json!({"alg": "ES256", "kid": "k1"}), &claims());
+    let passing = async {
+        while endpoint.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            assert!(bench.accepts(TOKEN).await);
+            assert!(bench.accepts(&jwt).await);
+        }
+        release.notify_one();
+    };
+    let (accepted, ()) = tokio::join!(bench.accepts("waiting"), passing);
+    assert!(accepted);
+}
+
+#[tokio::test]
+async fn a_flood_of_tokens_waits_for_its_turn() {
+    let endpoint = IntrospectionEndpoint::start(Behaviour::Stalled).await;
+    let bench = Bench::new(endpoint.settings());
+    let tokens: Vec<String> = (0..200).map(|number| format!("token-{number}")).collect();
+    let flood = join_all(tokens.iter().map(|token| bench.refusal(token)));
+    let watching = async {
+        while endpoint.asked() < MOST_AT_ONCE {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    tokio::select! {
+        refusals = flood => panic!("nobody has answered, yet {refusals:?}"),
+        () = watching => assert_eq!(endpoint.asked(), MOST_AT_ONCE),
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_reported_by_its_field() {
+    let endpoint = start(active()).await;
+    let problem = |change: fn(&mut IntrospectionSettings)| -> InvalidSetting {
+        changed(&endpoint, change).check().expect_err("cannot work")
+    };
+    let cases: [(&str, fn(&mut IntrospectionSettings)); 9] = [
+        ("introspection_endpoint", |it| it.reach.allow_http = false),
+        ("introspection_endpoint", |it| {
+            it.reach.allow_private = false
+        }),
+        ("introspection_endpoint", |it| it.endpoint = "/here".into()),
+        ("introspection_issuer", |it| it.issuer.clear()),
+        ("introspection_client_id", |it| it.client.id.clear()),
+        ("introspection_client_secret", |it| {
+            it.client.secret = crate::jwt::keys::Secret::from_text("");
+        }),
+        ("introspection_hint", |it| it.hint.clear()),
+        ("introspection_audience_required", |it| {
+            it.audience_required = Some(vec![]);
+        }),
+        ("introspection_timeout", |it| it.timeout = Duration::ZERO),
+    ];
+    for (field, change) in cases {
+        assert_eq!(problem(change).field, field);
+    }
+    assert!(
+        problem(|it| it.reach.allow_http = false)
+            .problem
+            .contains("allow_http_introspection")
+    );
+    let mut nobody = endpoint.settings();
+    nobody.issuers.clear();
+    nobody.introspection = None;
+    assert_eq!(nobody.check().expect_err("nobody").field, "issuers");
+}
+
+#[tokio::test]
+async fn nothing_shows_the_secret() {
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    let shown = format!("{:?} {:?}", bench.authenticator, endpoint.settings());
+    assert!(!shown.contains("hush") && shown.contains("[redacted]"));
+}
