@@ -71,6 +71,70 @@ pub(crate) fn shares_the_socket_directory() -> Result<()> {
 }
 
 /// Every `${{ env "NAME" }}` of `kong/kong.yml` is handed to the container that resolves it.
+/// The volume that a service has at a path.
+fn volume_at(service: &Value, path: &str) -> Option<String> {
+    strings(service, "volumes").into_iter().find_map(|volume| {
+        let (name, rest) = volume.split_once(':')?;
+        (rest.split(':').next() == Some(path)).then(|| name.to_owned())
+    })
+}
+
+/// Each data plane speaks to a plugin server of its own; the control plane has schemas from something that has ended.
+pub(crate) fn hybrid_planes_have_what_they_need() -> Result<()> {
+    let services = services()?;
+    let volume = |name: &str, path: &str| {
+        volume_at(&services[name], path).with_context(|| format!("{name} has nothing at {path}"))
+    };
+    let mut directories = Vec::new();
+    for number in ["1", "2"] {
+        let (plane, server) = (
+            format!("data-plane-{number}"),
+            format!("plugin-server-{number}"),
+        );
+        let directory = volume(&plane, DIRECTORY)?;
+        ensure!(
+            directory == volume(&server, DIRECTORY)?,
+            "{plane} does not reach {server}"
+        );
+        ensure!(
+            services[&plane]["depends_on"][&server]["condition"] == "service_healthy",
+            "{plane} does not wait for {server}"
+        );
+        directories.push(directory);
+    }
+    let schemas = volume("control-plane", DIRECTORY)?;
+    ensure!(
+        schemas == volume("plugin-schemas", DIRECTORY)?,
+        "the control plane has other schemas"
+    );
+    directories.push(schemas);
+    directories.push(volume("kong", DIRECTORY)?);
+    directories.sort();
+    let planes = directories.len();
+    directories.dedup();
+    ensure!(
+        directories.len() == planes,
+        "two planes share {directories:?}"
+    );
+    for plane in [
+        "control-plane",
+        "control-plane-migrations",
+        "data-plane-1",
+        "data-plane-2",
+    ] {
+        let environment = &services[plane]["environment"];
+        for key in ["KONG_CLUSTER_CERT", "KONG_CLUSTER_CERT_KEY"] {
+            let path = environment[key].as_str().unwrap_or_default();
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            ensure!(
+                volume(plane, directory)? == volume("cluster-certificate", directory)?,
+                "{plane} has another {key}"
+            );
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn sets_every_variable() -> Result<()> {
     let file = text("kong/kong.yml")?;
     let names: Vec<&str> = file
@@ -121,7 +185,7 @@ pub(crate) fn tool() -> Result<(), String> {
 
 pub(crate) fn the_tool_accepts_it() -> Result<()> {
     let output = Command::new("docker")
-        .args(["compose", "--profile", "observe", "config", "--quiet"])
+        .args(["compose", "--profile", "*", "config", "--quiet"])
         .current_dir(repository())
         .env("LLM_JWT_PUBLIC_KEY", "a key")
         .env("NIGHTLY_REPORT_KEY", "a key")

@@ -36,6 +36,10 @@ const CHECKS: &[Check] = &[
         compose::shares_the_socket_directory,
     ),
     (
+        "compose_hybrid_planes_have_what_they_need",
+        compose::hybrid_planes_have_what_they_need,
+    ),
+    (
         "compose_sets_every_variable_of_kong_yml",
         compose::sets_every_variable,
     ),
