@@ -13,6 +13,8 @@
 //! - [`telemetry`]: a span for each decision and each settlement, for a collector of traces.
 //! - [`webhook`]: limits' warnings and first refusals, for an operator's URL.
 //!
+//! Before any of them, [`check`] tells whether a configuration can work at all, to those who have no Kong at hand.
+//!
 //! Around them: [`cli`] and [`config`] are what an operator says, [`logging`] is what is said back, [`health`] asks a running
 //! server whether it serves, [`clock`] is the only place that reads the time.
 //!
@@ -32,6 +34,7 @@
 //! restarted for.
 
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

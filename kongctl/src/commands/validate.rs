@@ -25,6 +25,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let configuration = read_files(&arguments.files.files, !arguments.online, &mut diagnostics)?;
+    declared::check_our_plugins(&configuration, &mut diagnostics);
     if arguments.online {
         // What the files get wrong by themselves would only confuse the node.
         diagnostics.into_result()?;

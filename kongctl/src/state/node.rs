@@ -17,6 +17,8 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) enum NodeValue {
     Null,
+    /// A value from outside the file that is not at hand here. Where nobody asks, it is null.
+    Unset,
     Bool(bool),
     Number(Number),
     String(String),
@@ -65,13 +67,13 @@ impl Node {
     }
 
     pub(crate) fn is_null(&self) -> bool {
-        matches!(self.value, NodeValue::Null)
+        matches!(self.value, NodeValue::Null | NodeValue::Unset)
     }
 
     /// What the value is, for messages: never its content, which may be a secret.
     pub(crate) fn type_name(&self) -> &'static str {
         match &self.value {
-            NodeValue::Null => "null",
+            NodeValue::Null | NodeValue::Unset => "null",
             NodeValue::Bool(_) => "a boolean",
             NodeValue::Number(_) => "a number",
             NodeValue::String(_) => "a string",
@@ -83,7 +85,7 @@ impl Node {
     /// The value without places.
     pub(crate) fn to_json(&self) -> Value {
         match &self.value {
-            NodeValue::Null => Value::Null,
+            NodeValue::Null | NodeValue::Unset => Value::Null,
             NodeValue::Bool(value) => Value::Bool(*value),
             NodeValue::Number(value) => Value::Number(value.clone()),
             NodeValue::String(value) => Value::String(value.clone()),

@@ -58,7 +58,7 @@ impl References<'_> {
                         shown_directory(&self.directory)
                     )),
                 );
-                NodeValue::Null
+                NodeValue::Unset
             }
         }
     }
@@ -207,7 +207,7 @@ impl Evaluated {
     /// The value. Only a plain scalar that is one reference, or one of the `to…` functions, gives another type than string.
     pub(super) fn into_value(self, plain: bool) -> NodeValue {
         if self.unset {
-            return NodeValue::Null;
+            return NodeValue::Unset;
         }
         if self.whole && (plain || self.forced.is_some()) && !self.text.is_empty() {
             return plain_value(&self.text);

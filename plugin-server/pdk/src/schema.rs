@@ -28,11 +28,14 @@
 //! `#[kong(default = 60)]` goes into the schema, and [`PluginConfig::from_json`] fills in from the schema what is absent before
 //! serde sees it. No `#[serde(default)]` is needed.
 
+mod check;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+pub use self::check::{Path, Reason, Step, Violation};
 use crate::plugin::ConfigError;
 
 /// The largest integer up to which a double, and so Lua, holds every integer: 2⁵³ − 1.

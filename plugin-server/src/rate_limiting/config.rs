@@ -254,16 +254,28 @@ pub enum ConfigError {
     #[error("limits: at least one limit is needed")]
     NoLimits,
     /// Answers and counters know a limit by its name.
-    #[error("limits: the name {0:?} is used twice")]
-    DuplicateName(String),
+    #[error("limits: the name {name:?} is used twice")]
+    DuplicateName {
+        /// Which of the limits uses it again, counted from 0.
+        at: usize,
+        /// The name.
+        name: String,
+    },
     /// The name could not be a parameter of a header.
     #[error(
-        "limits: the name {0:?} has characters other than letters, digits, '_', '.' and '-', or none, or more than 64"
+        "limits: the name {name:?} has characters other than letters, digits, '_', '.' and '-', or none, or more than 64"
     )]
-    Name(String),
+    Name {
+        /// Which of the limits has it, counted from 0.
+        at: usize,
+        /// The name.
+        name: String,
+    },
     /// Something about one limit.
     #[error("limits: {name}: {problem}")]
     Limit {
+        /// Which of the limits, counted from 0.
+        at: usize,
         /// The limit's name.
         name: String,
         /// What is wrong.
@@ -272,6 +284,8 @@ pub enum ConfigError {
     /// Something about one priority.
     #[error("priorities: {name}: {problem}")]
     Priority {
+        /// Which of the priorities, counted from 0.
+        at: usize,
         /// The priority's name.
         name: String,
         /// What is wrong.
@@ -280,14 +294,21 @@ pub enum ConfigError {
     /// A price that cannot be, or a pattern of models.
     #[error("prices: {model}: {problem}")]
     Price {
+        /// Which of the prices, counted from 0.
+        at: usize,
         /// The pattern of models.
         model: String,
         /// What is wrong.
         problem: LimitProblem,
     },
     /// A pattern of models.
-    #[error("allowed_models: {0}")]
-    AllowedModel(globset::Error),
+    #[error("allowed_models: {problem}")]
+    AllowedModel {
+        /// Which of the patterns, counted from 0.
+        at: usize,
+        /// What is wrong.
+        problem: globset::Error,
+    },
     /// A cap that would stop every answer.
     #[error("max_tokens: {0} must be at least 1")]
     MaxTokens(&'static str),
@@ -359,6 +380,52 @@ pub enum LimitProblem {
     NoPrices,
 }
 
+impl ConfigError {
+    /// The path of the field to look at, such as `limits[0].window_size`.
+    pub fn field(&self) -> String {
+        match self {
+            Self::NoLimits => "limits".to_owned(),
+            Self::DuplicateName { at, .. } | Self::Name { at, .. } => format!("limits[{at}].name"),
+            Self::Limit { at, problem, .. } => format!("limits[{at}].{}", problem.field()),
+            Self::Priority { at, problem, .. } => format!("priorities[{at}].{}", problem.field()),
+            Self::Price {
+                at,
+                problem: LimitProblem::Pattern(_),
+                ..
+            } => format!("prices[{at}].model"),
+            Self::Price { at, problem, .. } => format!("prices[{at}].{}", problem.field()),
+            Self::AllowedModel { at, .. } => format!("allowed_models[{at}]"),
+            Self::MaxTokens(cap) => format!("max_tokens.{cap}"),
+            Self::InjectsMoreThanClamp => "max_tokens.inject".to_owned(),
+            Self::Redis(problem) => format!("redis.{}", problem.field),
+            Self::NoRedis => "policy".to_owned(),
+            Self::UnusedRedis => "redis".to_owned(),
+            Self::ErrorCode(_) => "error_code".to_owned(),
+        }
+    }
+}
+
+impl LimitProblem {
+    fn field(&self) -> &'static str {
+        match self {
+            Self::Nothing => "limit",
+            Self::NoWindowSize
+            | Self::CalendarWithSize
+            | Self::Window(InvalidWindow::Length(_)) => "window_size",
+            Self::Window(InvalidWindow::NoRefill) => "limit",
+            Self::Window(InvalidWindow::NoBurst | InvalidWindow::Burst { .. }) => "burst",
+            Self::NoCalendar => "calendar",
+            Self::TimeZone(_) => "time_zone",
+            Self::ConcurrencyWindow => "window_type",
+            Self::LimitBy(_) => "limit_by",
+            Self::Pattern(_) => "match.models",
+            Self::Claim => "match.claims",
+            Self::Misplaced(field, _) | Self::Share(field, _) | Self::Price(field, _) => field,
+            Self::NoPrices => "unit",
+        }
+    }
+}
+
 impl Settings {
     /// Rules out what cannot work, with the first reason.
     pub fn check(&self) -> Result<(), ConfigError> {
@@ -366,19 +433,26 @@ impl Settings {
             return Err(ConfigError::NoLimits);
         }
         let mut names = HashSet::new();
-        for limit in &self.limits {
+        for (at, limit) in self.limits.iter().enumerate() {
             let name = &limit.limit.name;
             let plain =
                 |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
             if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-                return Err(ConfigError::Name(name.clone()));
+                return Err(ConfigError::Name {
+                    at,
+                    name: name.clone(),
+                });
             }
             if !names.insert(name) {
-                return Err(ConfigError::DuplicateName(name.clone()));
+                return Err(ConfigError::DuplicateName {
+                    at,
+                    name: name.clone(),
+                });
             }
             limit
                 .check(&self.prices)
                 .map_err(|problem| ConfigError::Limit {
+                    at,
                     name: name.clone(),
                     problem,
                 })?;

@@ -40,7 +40,7 @@ pub(crate) fn check_plugins(
 
 fn check_record(record: &Record, node: &Node, what: &str, diagnostics: &mut Diagnostics) {
     match &node.value {
-        NodeValue::Null => {}
+        NodeValue::Null | NodeValue::Unset => {}
         NodeValue::Map(entries) => {
             for entry in entries {
                 match record.fields.get(&entry.key) {
@@ -75,7 +75,7 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
         diagnostics.add_with_help(&node.place, message, help);
     };
     match (&field.ty, &node.value) {
-        (_, NodeValue::Null)
+        (_, NodeValue::Null | NodeValue::Unset)
         | (Type::Any, _)
         | (Type::Number, NodeValue::Number(_))
         | (Type::Boolean, NodeValue::Bool(_))

@@ -25,7 +25,7 @@ impl Reader<'_> {
         parent: Option<(&'static str, usize)>,
     ) {
         match &node.value {
-            NodeValue::Null => {}
+            NodeValue::Null | NodeValue::Unset => {}
             NodeValue::List(items) => items
                 .iter()
                 .for_each(|item| self.entity(kind, item, parent)),

@@ -3,12 +3,14 @@
 //! # Layout
 //!
 //! `meta` reads the keys that are no entities, `entity` the entries of lists, `shorthand` spells out what stands for several
-//! fields; `check` compares values with their types, `normal` spells them as Kong does.
+//! fields; `check` compares values with their types, `normal` spells them as Kong does, `ours` asks the plugin server's own code
+//! about the plugins of this repository.
 
 mod check;
 mod entity;
 mod meta;
 mod normal;
+mod ours;
 mod shorthand;
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use super::diagnostics::Diagnostics;
 use super::node::Node;
 
 pub(crate) use check::check_plugins;
+pub(crate) use ours::check_our_plugins;
 
 /// One entity as a file declares it: references still as they are written.
 #[derive(Clone, Debug)]

@@ -53,10 +53,8 @@ impl Plugin for LlmJwt {
     type Instance = Arc<Authenticator>;
 
     fn configure(&self, config: Config) -> Result<Arc<Authenticator>, ConfigError> {
-        let settings = config.into_settings().map_err(ConfigError::new)?;
-        let authenticator = self
-            .process
-            .authenticator(settings)
+        let authenticator = config
+            .authenticator(&self.process)
             .map_err(ConfigError::new)?;
         authenticator.warm();
         Ok(authenticator)

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use token_limiter::{Calendar, Cost, InvalidWindow, Limit, TimeZone, Window};
 
 use crate::kong::redis::RedisSection;
+use crate::rate_limiting::Policy;
 use crate::rate_limiting::config::{
     self as policy, ConfigError, LimitProblem, LimitSettings, Settings, Share,
 };
@@ -257,6 +258,17 @@ enum ErrorFormat {
     Kong,
 }
 
+impl Config {
+    /// The policy of this configuration.
+    ///
+    /// # Errors
+    ///
+    /// The first reason for which it cannot work.
+    pub fn policy(self) -> Result<Policy, ConfigError> {
+        Settings::try_from(self).and_then(Policy::new)
+    }
+}
+
 impl TryFrom<Config> for Settings {
     type Error = ConfigError;
 
@@ -273,14 +285,17 @@ impl TryFrom<Config> for Settings {
         let allowed_models = config.allowed_models.unwrap_or_default();
         let max_tokens = config.max_tokens;
         Ok(Self {
-            limits: each(config.limits, |limit| limit.settings(on_store_failure))?,
+            limits: each(config.limits, |at, limit| {
+                limit.settings(at, on_store_failure)
+            })?,
             store,
             priorities: each(config.priorities.unwrap_or_default(), PriorityConfig::read)?,
             prices: PriceTable {
                 entries: each(config.prices.unwrap_or_default(), PriceConfig::read)?,
             },
-            allowed_models: each(allowed_models, |pattern| {
-                ModelPattern::new(&pattern).map_err(ConfigError::AllowedModel)
+            allowed_models: each(allowed_models, |at, pattern| {
+                ModelPattern::new(&pattern)
+                    .map_err(|problem| ConfigError::AllowedModel { at, problem })
             })?,
             max_tokens: policy::MaxTokens {
                 clamp: max_tokens.and_then(|caps| caps.clamp),
@@ -312,10 +327,10 @@ impl TryFrom<Config> for Settings {
 }
 
 impl LimitConfig {
-    fn settings(self, on_store_failure: Failure) -> Result<LimitSettings, ConfigError> {
+    fn settings(self, at: usize, on_store_failure: Failure) -> Result<LimitSettings, ConfigError> {
         let name = self.name.clone();
         self.read(on_store_failure)
-            .map_err(|problem| ConfigError::Limit { name, problem })
+            .map_err(|problem| ConfigError::Limit { at, name, problem })
     }
 
     fn read(self, on_store_failure: Failure) -> Result<LimitSettings, LimitProblem> {
@@ -336,7 +351,7 @@ impl LimitConfig {
                 Unit::Cost => policy::Unit::Cost,
                 Unit::ConcurrentRequests => policy::Unit::ConcurrentRequests,
             },
-            limit_by: each(self.limit_by, |by| {
+            limit_by: each(self.limit_by, |_, by| {
                 by.parse().map_err(LimitProblem::LimitBy)
             })?,
             matches: matches(self.matches)?,
@@ -409,43 +424,45 @@ impl LimitConfig {
 }
 
 impl PriorityConfig {
-    fn read(self) -> Result<policy::Priority, ConfigError> {
+    fn read(at: usize, config: Self) -> Result<policy::Priority, ConfigError> {
         let read = || {
             Ok(policy::Priority {
-                name: self.name.clone(),
-                matches: matches(self.matches)?,
-                share: Share::new(self.share)
+                name: config.name.clone(),
+                matches: matches(config.matches)?,
+                share: Share::new(config.share)
                     .map_err(|error| LimitProblem::Share("share", error))?,
             })
         };
         read().map_err(|problem| ConfigError::Priority {
-            name: self.name.clone(),
+            at,
+            name: config.name.clone(),
             problem,
         })
     }
 }
 
 impl PriceConfig {
-    fn read(self) -> Result<(ModelPattern, Price), ConfigError> {
+    fn read(at: usize, config: Self) -> Result<(ModelPattern, Price), ConfigError> {
         let price = |field, dollars| {
             TokenPrice::dollars_per_million(dollars)
                 .map_err(|error| LimitProblem::Price(field, error))
         };
         let read = || {
             let price = Price {
-                input: price("input", self.input)?,
-                output: price("output", self.output)?,
-                cached_input: price("cached_input", self.cached_input.unwrap_or(self.input))?,
-                cache_write: price("cache_write", self.cache_write.unwrap_or(self.input))?,
-                reasoning: price("reasoning", self.reasoning.unwrap_or(self.output))?,
+                input: price("input", config.input)?,
+                output: price("output", config.output)?,
+                cached_input: price("cached_input", config.cached_input.unwrap_or(config.input))?,
+                cache_write: price("cache_write", config.cache_write.unwrap_or(config.input))?,
+                reasoning: price("reasoning", config.reasoning.unwrap_or(config.output))?,
             };
             Ok((
-                ModelPattern::new(&self.model).map_err(LimitProblem::Pattern)?,
+                ModelPattern::new(&config.model).map_err(LimitProblem::Pattern)?,
                 price,
             ))
         };
         read().map_err(|problem| ConfigError::Price {
-            model: self.model.clone(),
+            at,
+            model: config.model.clone(),
             problem,
         })
     }
@@ -457,7 +474,7 @@ fn matches(config: Option<MatchConfig>) -> Result<Match, LimitProblem> {
     };
     let claims = config.claims.unwrap_or_default();
     Ok(Match {
-        models: each(config.models.unwrap_or_default(), |pattern| {
+        models: each(config.models.unwrap_or_default(), |_, pattern| {
             ModelPattern::new(&pattern).map_err(LimitProblem::Pattern)
         })?,
         consumer_tags: config.consumer_tags.unwrap_or_default(),
@@ -469,8 +486,9 @@ fn matches(config: Option<MatchConfig>) -> Result<Match, LimitProblem> {
 }
 
 /// Reads every entry, or gives the first that cannot be read.
-fn each<T, U, E>(entries: Vec<T>, read: impl Fn(T) -> Result<U, E>) -> Result<Vec<U>, E> {
-    entries.into_iter().map(read).collect()
+fn each<T, U, E>(entries: Vec<T>, read: impl Fn(usize, T) -> Result<U, E>) -> Result<Vec<U>, E> {
+    let entries = entries.into_iter().enumerate();
+    entries.map(|(at, entry)| read(at, entry)).collect()
 }
 
 #[cfg(test)]
@@ -478,7 +496,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::rate_limiting::Policy;
     use crate::rate_limiting::identity::LimitBy;
 
     fn settings(config: Value) -> Result<Settings, String> {

@@ -35,7 +35,6 @@ use self::context::{Answered, to_json};
 pub use self::instance::Instance;
 use crate::rate_limiting::answer::{Reason, Refusal};
 use crate::rate_limiting::api::Api;
-use crate::rate_limiting::config::Settings;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
 use crate::rate_limiting::identity::{Caller, Needs};
@@ -114,9 +113,7 @@ impl Plugin for RateLimiting {
     type Instance = Instance;
 
     fn configure(&self, config: Config) -> Result<Instance, ConfigError> {
-        let policy = Settings::try_from(config)
-            .and_then(Policy::new)
-            .map_err(ConfigError::new)?;
+        let policy = config.policy().map_err(ConfigError::new)?;
         if policy.counts_usage() {
             // Kong waits for this instance, and the first request for its vocabulary.
             std::thread::spawn(Vocabulary::load_all);

@@ -16,6 +16,7 @@ mod read;
 mod resource;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kong_pdk::PluginConfig;
@@ -28,10 +29,12 @@ use self::issuer::IssuerConfig;
 use self::proof::ProofOfPossessionConfig;
 use self::read::{each, path, scopes, seconds, to_usize};
 use self::resource::{ErrorFormatName, protected_resource};
+use crate::jwt::Authenticator;
 use crate::jwt::claims::TimeBounds;
 use crate::jwt::config::{FetchSettings, InvalidSetting, Settings};
 use crate::jwt::expression::Expression;
 use crate::jwt::keys::Reach;
+use crate::jwt::process::Process;
 use crate::jwt::token::{Locations, normalized_type};
 use crate::kong::redis::RedisSection;
 
@@ -219,6 +222,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The authenticator of this configuration, in a process. It fetches nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot work.
+    pub fn authenticator(self, process: &Process) -> Result<Arc<Authenticator>, InvalidSetting> {
+        process.authenticator(self.into_settings()?)
+    }
+
     /// The configuration in the policy's terms.
     ///
     /// # Errors
