@@ -1,18 +1,30 @@
 //! The words of the command line; what they do is in `commands`.
 
 mod change;
+#[cfg(test)]
+mod examples;
+mod hand;
 mod limiter;
 mod output;
+mod plugin;
 mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
+
+use crate::commands::completion;
 
 pub(crate) use change::{Apply, Execution, FilesOrPlan, Plan, Reset, Rollback, Sync};
+pub(crate) use hand::{
+    Create, Delete, Describe, Fields, Health, Level, LogLevelCommand, Parents, Patch, Safety,
+    TargetCommand, UpstreamCommand,
+};
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 pub(crate) use output::Output;
+pub(crate) use plugin::{FailOn, Judgement, Lint, PluginCommand, Scaffold, Schema};
 pub(crate) use token::{
     Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revocations, Revoke,
     TokenCommand, Unrevoke,
@@ -123,6 +135,9 @@ pub(crate) struct Connection {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Is the node there, and of which kind is it?
+    #[command(after_help = "Examples:
+  kongctl ping
+  kongctl ping --admin-url unix:/run/kong/admin.sock -o json")]
     Ping,
     /// Check files: without a node, or with --online by the node's own schemas.
     ///
@@ -130,6 +145,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   kongctl validate kong.yml
   kongctl validate --online gateway/ extra.yml
+  kongctl validate --lint --fail-on warning kong.yml
   generate | kongctl validate -")]
     Validate(Validate),
     /// Write files as Kubernetes objects, for Kong's ingress controller.
@@ -144,6 +160,22 @@ pub(crate) enum Command {
   kongctl to-k8s -o json kong.yml | jq '.items[].kind'"
     )]
     ToK8s(ToK8s),
+    /// Look for what is allowed in LLM traffic and still not what was meant.
+    ///
+    /// As `validate --lint`, without a node. Each warning has the code of its rule; the README tells them.
+    #[command(after_help = "Examples:
+  kongctl lint kong.yml
+  kongctl lint --fail-on warning gateway/        for a pipeline
+  kongctl lint --allow insecure kong.yml")]
+    Lint(Lint),
+    /// Our plugins: configurations to start from, and the fields of any plugin.
+    #[command(after_help = "Examples:
+  kongctl plugin scaffold llm-rate-limiting
+  kongctl plugin schema key-auth")]
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Show what a sync would change.
     #[command(after_help = "Examples:
   kongctl diff kong.yml
@@ -168,9 +200,13 @@ pub(crate) enum Command {
   kongctl sync --admin-url http://10.0.0.1:8001,http://10.0.0.2:8001 kong.yml
                                                  several nodes without a database, the first one first")]
     Sync(Sync),
-    /// Create and update what the files say; never delete.
+    /// Create and update what the files say, or one entity; never delete.
+    ///
+    /// One entity is said by its kind: `apply service llm --set host=h` creates it, or makes it as it is said, other fields at
+    /// their defaults.
     #[command(after_help = "Examples:
   kongctl apply consumers.yml
+  kongctl apply service llm --set host=provider.example --set port=443
   kongctl apply --select-tag team-a team-a.yml")]
     Apply(Apply),
     /// Write down what the node has, as a file that sync understands. Secrets included, unless --redact.
@@ -212,6 +248,58 @@ Examples:
   kongctl get plugins -o name"
     )]
     Get(Get),
+    /// Create one entity, with what may be nested in it.
+    #[command(after_help = "Examples:
+  kongctl create service llm --set host=provider.example --set port=443 --set protocol=https
+  kongctl create route chat --service llm --set 'paths=[/chat]'
+  kongctl create plugin key-auth --route chat --set 'config.key_names=[apikey]'
+  kongctl create target 10.0.0.1:80 --upstream pool --set weight=10
+  kongctl create key-auth --consumer alice --set 'key=${{ env \"ALICE_KEY\" }}'
+  kongctl create certificate --set cert=@tls.crt --set key=@tls.key")]
+    Create(Create),
+    /// Change some fields of one entity.
+    ///
+    /// Maps are merged, lists replaced; fields that are not named stay as they are.
+    #[command(after_help = "Examples:
+  kongctl patch service llm --set retries=0
+  kongctl patch plugin rate-limiting --route chat --set config.minute=100
+  kongctl patch upstream pool --file healthchecks.yml
+  kongctl patch consumer alice --json '{\"tags\": [\"gold\"]}'")]
+    Patch(Patch),
+    /// Delete one entity, with what Kong deletes along with it.
+    #[command(after_help = "Examples:
+  kongctl delete route chat
+  kongctl delete target 10.0.0.1:80 --upstream pool
+  kongctl delete consumer alice --yes            with her credentials, without asking")]
+    Delete(Delete),
+    /// Show one entity, what it refers to and what refers to it.
+    #[command(after_help = "Examples:
+  kongctl describe service llm                   with its routes and plugins
+  kongctl describe consumer alice                with her credentials, secrets left out
+  kongctl describe route chat -o json")]
+    Describe(Describe),
+    /// Upstreams at work.
+    #[command(after_help = "Examples:
+  kongctl upstream health pool")]
+    Upstream {
+        #[command(subcommand)]
+        command: UpstreamCommand,
+    },
+    /// Targets at work.
+    #[command(after_help = "Examples:
+  kongctl target set-health pool 10.0.0.1:80 unhealthy")]
+    Target {
+        #[command(subcommand)]
+        command: TargetCommand,
+    },
+    /// What the node writes into its log.
+    #[command(after_help = "Examples:
+  kongctl log-level get
+  kongctl log-level set debug --for 5m")]
+    LogLevel {
+        #[command(subcommand)]
+        command: LogLevelCommand,
+    },
     /// Look into tokens, revoke them, make some for trying things out.
     Token {
         #[command(subcommand)]
@@ -240,15 +328,33 @@ A KEY is a counter's 32 hexadecimal digits: `quota list` shows it.")]
   kongctl top --once                             one frame, as text
   kongctl top -o json | jq .usage.totals")]
     Top(Top),
-    /// Print a completion script.
+    /// Print a completion script, which completes the names of live entities too.
+    ///
+    /// The node of KONGCTL_ADMIN_URL, or of --admin-url in the line, is asked for a second at most. Source it anew with each
+    /// version.
     #[command(after_help = "Examples:
-  source <(kongctl completion bash)
-  kongctl completion zsh > ~/.zfunc/_kongctl")]
+  source <(kongctl completion bash)              in ~/.bashrc
+  source <(kongctl completion zsh)               in ~/.zshrc
+  kongctl completion fish | source               in config.fish")]
     Completion {
         /// For which shell.
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Print a manual page, or write all of them.
+    #[command(after_help = "Examples:
+  kongctl man quota grant | man -l -
+  kongctl man --directory ~/.local/share/man/man1")]
+    Man(ManPages),
+}
+
+#[derive(Args)]
+pub(crate) struct ManPages {
+    /// The verb; without one, kongctl itself.
+    pub(crate) verb: Vec<String>,
+    /// Write every page into this directory instead.
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// The files to read.
@@ -274,6 +380,11 @@ pub(crate) struct Validate {
     /// Ask the node about each entity, plugins' configurations included.
     #[arg(long)]
     pub(crate) online: bool,
+    /// Look also for what is allowed and still not what was meant.
+    #[arg(long)]
+    pub(crate) lint: bool,
+    #[command(flatten)]
+    pub(crate) judgement: Judgement,
 }
 
 #[derive(Args)]
@@ -351,8 +462,10 @@ pub(crate) struct Status {
 #[derive(Args)]
 pub(crate) struct Get {
     /// The kind, in the singular or plural.
+    #[arg(add = ArgValueCandidates::new(completion::kinds))]
     pub(crate) kind: String,
     /// A name, key or id.
+    #[arg(add = ArgValueCompleter::new(completion::names))]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) selection: Selection,

@@ -4,6 +4,7 @@
 //!
 //! - `cli` has the words of the command line, `commands` one file a verb, `output` every word that a user sees.
 //! - `state` turns files into what is wanted and the Admin API's answers into what is there.
+//! - `lint` looks for what is allowed in files and still not what was meant.
 //! - `plan` tells the two apart and orders the changes; it is pure.
 //! - `limiter` knows the plugin server's own API, for `quota`, `top` and `token revoke`; `tokens` takes tokens and keys apart.
 //! - `execute` carries a plan out; `journal` keeps what was there before and what was done, for `rollback`.
@@ -20,6 +21,7 @@ mod execute;
 mod journal;
 mod kubernetes;
 mod limiter;
+mod lint;
 mod output;
 mod plan;
 mod profiles;
@@ -40,6 +42,7 @@ const DIFFERENT: u8 = 2;
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    commands::completion::answer_shell();
     let mut cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

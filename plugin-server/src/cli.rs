@@ -40,7 +40,11 @@ pub enum Command {
         /// The plugin's name, such as llm-jwt.
         plugin: Option<String>,
         /// The directory that is shared with Kong; Kong itself takes the socket's path from its own configuration.
-        #[arg(long, env = "LLM_PLUGIN_SERVER_DIR", required_unless_present = "plugin")]
+        #[arg(
+            long,
+            env = "LLM_PLUGIN_SERVER_DIR",
+            required_unless_present = "plugin"
+        )]
         dir: Option<PathBuf>,
     },
     /// Ask the server on DIR/plugins.sock for its plugins; the exit code is 0 if it answers as it should.

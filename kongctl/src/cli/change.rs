@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Files, Selection};
+use super::{Fields, Files, Parents, Selection};
 use crate::journal;
 
 /// How changes are carried out.
@@ -72,6 +72,10 @@ pub(crate) struct Sync {
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) source: FilesOrPlan,
+    #[command(flatten)]
+    pub(crate) parents: Parents,
+    #[command(flatten)]
+    pub(crate) fields: Fields,
     #[command(flatten)]
     pub(crate) selection: Selection,
     #[command(flatten)]

@@ -8,31 +8,20 @@ use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
 use crate::cli::{Connection, Get};
-use crate::output::failure::{Refused, UsageError};
+use crate::output::failure::Refused;
 use crate::output::{Format, Printer, redact, table};
 use crate::state::current::{self, Inventory};
 use crate::state::diagnostics::suggestion;
 use crate::state::{Entity, reference_id};
 
-use super::{Exit, connect};
+use super::{Exit, connect, hand};
 
 pub(super) async fn run(
     arguments: &Get,
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let Some(kind) = Kind::from_word(&arguments.kind) else {
-        let help = suggestion(&arguments.kind, Kind::all().map(Kind::name)).unwrap_or_else(|| {
-            format!(
-                "known are {}",
-                Kind::all().map(Kind::name).collect::<Vec<_>>().join(", ")
-            )
-        });
-        return Err(UsageError {
-            message: format!("there is no kind `{}`: {help}", arguments.kind),
-        }
-        .into());
-    };
+    let kind = hand::kind_of(&arguments.kind)?;
     let client = connect(connection)?;
     let with_credentials = kind == Kind::Consumer && arguments.name.is_some();
     let inventory = read(&client, kind, with_credentials)
@@ -45,7 +34,7 @@ pub(super) async fn run(
             arguments
                 .name
                 .as_deref()
-                .is_none_or(|name| is_called(entity, name))
+                .is_none_or(|name| entity.is_called(name))
         })
         .collect();
     found.sort_by(|a, b| a.label.cmp(&b.label));
@@ -153,19 +142,6 @@ async fn schemas(client: &Client, found: &[&Entity]) -> Result<Schemas, AdminErr
     plugins.sort();
     plugins.dedup();
     client.schemas(Vec::new(), plugins).await
-}
-
-fn is_called(entity: &Entity, name: &str) -> bool {
-    let fields = entity
-        .kind
-        .spec()
-        .natural_keys
-        .iter()
-        .flat_map(|key| key.iter().copied());
-    let named = fields
-        .chain(["instance_name"])
-        .any(|field| entity.body.get(field).is_some_and(|value| value == name));
-    named || entity.id == name || entity.label == name
 }
 
 /// A consumer's credentials, by kind.

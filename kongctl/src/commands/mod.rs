@@ -1,18 +1,23 @@
 //! The verbs, one file each, and what several of them share.
 
 mod carry_out;
-mod completion;
+pub(crate) mod completion;
 mod consent;
 mod diff;
 mod dump;
 mod get;
+mod hand;
 mod jwks;
+mod lint;
+mod man;
 mod ping;
 mod plan;
 mod planning;
+mod plugin;
 mod quota;
 mod reset;
 mod rollback;
+mod runtime;
 mod status;
 mod sync;
 mod to_k8s;
@@ -48,7 +53,7 @@ pub(crate) enum Exit {
 /// Runs the command that was asked for.
 pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> {
     let profile = match cli.command {
-        Command::Completion { .. } | Command::Token { .. } => Profile::default(),
+        Command::Completion { .. } | Command::Man(_) | Command::Token { .. } => Profile::default(),
         _ => profiles::load(cli.connection.profile.as_deref(), &|name| {
             std::env::var(name).ok()
         })?,
@@ -59,6 +64,8 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
         Command::Ping => ping::run(connection, printer).await,
         Command::Status(arguments) => status::run(&arguments, connection, printer).await,
         Command::Validate(arguments) => validate::run(&arguments, connection, printer).await,
+        Command::Lint(arguments) => lint::run(&arguments, printer),
+        Command::Plugin { command } => plugin::run(&command, connection, printer).await,
         Command::ToK8s(arguments) => to_k8s::run(&arguments, printer),
         Command::Diff(arguments) => diff::run(arguments, connection, printer).await,
         Command::Plan(arguments) => plan::run(arguments, connection, printer).await,
@@ -70,10 +77,18 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
             rollback::run(&arguments, connection, &profile, printer).await
         }
         Command::Get(arguments) => get::run(&arguments, connection, printer).await,
+        Command::Create(arguments) => hand::create(&arguments, connection, &profile, printer).await,
+        Command::Patch(arguments) => hand::patch(&arguments, connection, &profile, printer).await,
+        Command::Delete(arguments) => hand::delete(&arguments, connection, &profile, printer).await,
+        Command::Describe(arguments) => hand::describe(&arguments, connection, printer).await,
+        Command::Upstream { command } => runtime::upstream(&command, connection, printer).await,
+        Command::Target { command } => runtime::target(&command, connection, printer).await,
+        Command::LogLevel { command } => runtime::log_level(&command, connection, printer).await,
         Command::Quota(arguments) => quota::run(arguments, connection, printer).await,
         Command::Top(arguments) => top::run(&arguments, connection, printer).await,
         Command::Token { command } => token::run(command, connection, printer).await,
         Command::Jwks { command } => jwks::run(&command, connection, printer).await,
+        Command::Man(arguments) => man::run(&arguments, printer),
         Command::Completion { shell } => completion::run(shell, printer),
     }
 }

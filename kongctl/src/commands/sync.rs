@@ -7,7 +7,7 @@ use crate::profiles::Profile;
 
 use super::carry_out::{Order, carry_out};
 use super::planning::plan_or_take_up;
-use super::{Exit, protected};
+use super::{Exit, hand, protected};
 
 pub(super) async fn sync(
     arguments: Sync,
@@ -34,6 +34,9 @@ pub(super) async fn apply(
     profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
+    if hand::names_kind(&arguments) {
+        return hand::apply(arguments, connection, profile, printer).await;
+    }
     let tags = arguments.selection.select_tags;
     let planned = plan_or_take_up(&arguments.source, tags, true, connection).await?;
     let order = Order {

@@ -1,19 +1,19 @@
 //! `validate`: are the files right?
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::admin::client::Client;
 use crate::admin::errors::AdminError;
 use crate::cli::{Connection, Validate};
-use crate::output::{Format, Printer, changes, redact};
+use crate::output::{Printer, redact};
 use crate::state::current::Inventory;
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
-use crate::state::resolve::{self, Scope};
+use crate::state::resolve::{self, Desired, Scope};
 use crate::state::{Entity, current};
 
-use super::{Exit, connect, read_files};
+use super::{Exit, connect, lint, read_files};
 
 /// Questions to the node in flight at once.
 const CONCURRENT_QUESTIONS: usize = 16;
@@ -34,26 +34,34 @@ pub(super) async fn run(
         online(&client, &configuration, &mut diagnostics).await?;
         diagnostics.into_result()?;
     } else {
-        // Entities outside the files may be there: only a node can tell.
-        if configuration.lookup_tags.is_empty() {
-            resolve::resolve(
-                &configuration,
-                &Inventory::default(),
-                &scope(&configuration),
-                &mut diagnostics,
-            );
-        }
+        resolve_offline(&configuration, &mut diagnostics);
         diagnostics.into_result()?;
     }
     let count = configuration.entities.len();
-    match printer.format {
-        Format::Json | Format::Yaml => {
-            printer.value(&json!({ "valid": true, "entities": count }))?;
-        }
-        Format::Name => {}
-        Format::Table => printer.result(&format!("{}, no mistakes.", changes::entities(count)))?,
+    if !arguments.lint {
+        lint::tell(count, None, printer)?;
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    let desired = resolve_offline(&configuration, &mut Diagnostics::default());
+    let warnings = lint::warnings(&desired, &arguments.judgement);
+    lint::tell(count, Some(&warnings), printer)?;
+    Ok(lint::judge(&warnings, &arguments.judgement))
+}
+
+/// The entities of the files with their references, as far as the files themselves have what is referred to.
+pub(super) fn resolve_offline(
+    configuration: &Configuration,
+    diagnostics: &mut Diagnostics,
+) -> Desired {
+    let mut ignored = Diagnostics::default();
+    // Entities outside the files may be there: only a node can tell.
+    let told = if configuration.lookup_tags.is_empty() {
+        diagnostics
+    } else {
+        &mut ignored
+    };
+    let scope = scope(configuration);
+    resolve::resolve(configuration, &Inventory::default(), &scope, told)
 }
 
 fn scope(configuration: &Configuration) -> Scope {

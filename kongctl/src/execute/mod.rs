@@ -389,7 +389,7 @@ fn kept_hashes(change: &Change, after: &Map<String, Value>) -> Option<&'static [
 }
 
 /// The path of the changed entity itself.
-fn path_of(change: &Change) -> String {
+pub(crate) fn path_of(change: &Change) -> String {
     let spec = change.kind.spec();
     let body = change.after.as_ref().or(change.before.as_ref());
     if let Some((field, segment)) = spec.below {

@@ -73,6 +73,16 @@ impl Entity {
         direct.chain(authorities)
     }
 
+    /// True if a person may mean this entity by `name`: one of its keys, its id, or what it is called here.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let keys = self.kind.spec().natural_keys.iter();
+        let fields = keys.flat_map(|key| key.iter().copied());
+        let named = fields
+            .chain(["instance_name"])
+            .any(|field| self.body.get(field).is_some_and(|value| value == name));
+        named || self.id == name || self.label == name
+    }
+
     /// The values of one natural key, `None` where a needed part is absent.
     ///
     /// A key of several parts may lack references (a global plugin, a key without a set), never its first part.

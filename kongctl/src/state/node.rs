@@ -102,6 +102,31 @@ impl Node {
         }
     }
 
+    /// A value that stands at one place as a whole.
+    pub(crate) fn from_json(value: &Value, place: &Place) -> Self {
+        let node = |value: &Value| Arc::new(Self::from_json(value, place));
+        let value = match value {
+            Value::Null => NodeValue::Null,
+            Value::Bool(value) => NodeValue::Bool(*value),
+            Value::Number(value) => NodeValue::Number(value.clone()),
+            Value::String(value) => NodeValue::String(value.clone()),
+            Value::Array(items) => NodeValue::List(items.iter().map(node).collect()),
+            Value::Object(map) => NodeValue::Map(
+                map.iter()
+                    .map(|(key, value)| Entry {
+                        key: key.clone(),
+                        key_place: place.clone(),
+                        node: node(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self {
+            place: place.clone(),
+            value,
+        }
+    }
+
     /// This map with the keys of `defaults` that it lacks, maps inside it treated alike.
     pub(crate) fn with_defaults(self: &Arc<Self>, defaults: &Node) -> Arc<Self> {
         let NodeValue::Map(own) = &self.value else {

@@ -138,13 +138,9 @@ fn stand_in_limits(config: &mut Map<String, Value>, path: &[Step]) -> bool {
 /// What stands in for a value in `redis`, if each is as good as another.
 fn stand_in_redis(path: &[Step]) -> Option<Value> {
     match &names(path)[..] {
-        ["redis", "port"]
-        | [
-            "redis",
-            "cluster_nodes" | "sentinel_nodes",
-            _,
-            "port",
-        ] => Some(json!(6379)),
+        ["redis", "port"] | ["redis", "cluster_nodes" | "sentinel_nodes", _, "port"] => {
+            Some(json!(6379))
+        }
         ["redis", "database"] => Some(json!(0)),
         ["redis", "timeout"] => Some(json!(50)),
         [
@@ -152,12 +148,7 @@ fn stand_in_redis(path: &[Step]) -> Option<Value> {
             "host" | "username" | "password" | "ssl_ca" | "server_name" | "sentinel_master"
             | "sentinel_username" | "sentinel_password",
         ]
-        | [
-            "redis",
-            "cluster_nodes" | "sentinel_nodes",
-            _,
-            "host",
-        ] => Some(json!("unknown")),
+        | ["redis", "cluster_nodes" | "sentinel_nodes", _, "host"] => Some(json!("unknown")),
         _ => None,
     }
 }
