@@ -1,4 +1,4 @@
-//! What ships around the binaries agrees with them and with itself: Kong's configuration, compose, the Helm layers, the comparison.
+//! What ships around the binaries agrees with them and with itself: Kong's configuration and topics, compose, the Helm layers, the comparison.
 //!
 //! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `promtool`, `helm` with the chart's path in
 //! `KONG_CHART`, `kubernetes-validate`), the real tool looks too; where it has not, that check is named as skipped.
@@ -9,6 +9,7 @@ mod document;
 mod helm;
 mod kong_conf;
 mod observe;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -103,6 +104,14 @@ const CHECKS: &[Check] = &[
         "helm_only_kong_may_reach_valkey",
         helm::manifests::only_kong_may_reach_valkey,
     ),
+    ("topics_have_a_page_each", topics::have_a_page_each),
+    ("topics_say_what_they_read", topics::say_what_they_read),
+    ("topics_are_told_as_stories", topics::are_told_as_stories),
+    (
+        "topics_validate_alone_and_together",
+        topics::validate_alone_and_together,
+    ),
+    ("topics_refuse_two_upstreams", topics::refuse_two_upstreams),
     (
         "comparison_is_what_the_readme_says",
         comparison::is_what_the_readme_says,

@@ -68,26 +68,14 @@ impl Caller {
 
     /// Sends a request to `path` below the base URL and reads the whole answer, a stream's too.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        Self::read(self.send(path, body).await?).await
+        Answer::read(self.send(path, body).await?).await
     }
 
     /// Sends any bytes as a chat request and reads the whole answer.
     pub async fn post_bytes(&self, media_type: &str, body: Vec<u8>) -> Result<Answer> {
         let request = self.client.post(format!("{}{CHAT}", self.base_url));
         let request = request.header("content-type", media_type).body(body);
-        Self::read(self.identified(request).send().await?).await
-    }
-
-    async fn read(answer: reqwest::Response) -> Result<Answer> {
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let bytes = answer.bytes().await?;
-        let body = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        Answer::read(self.identified(request).send().await?).await
     }
 
     /// Sends a streamed chat request and reads it event by event.
@@ -181,6 +169,27 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads the whole of it.
+    pub async fn read(answer: reqwest::Response) -> Result<Self> {
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = answer.bytes().await?;
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Ok(Self {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    /// A header's first value; empty where it is absent or no text.
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
     /// `usage.total_tokens` as the provider reported it.
     pub fn total_tokens(&self) -> Option<u64> {
         self.body["usage"]["total_tokens"].as_u64()

@@ -65,6 +65,14 @@ impl Gateway {
         }
     }
 
+    /// Where clients connect with TLS. The stand-in has none, and the containers' port is published for people.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Kong(kong) => Some(kong.tls_address()),
+            Self::Standin(_) | Self::Compose(_) => None,
+        }
+    }
+
     /// Where its Admin API answers.
     pub fn admin_url(&self) -> String {
         match self {

@@ -53,6 +53,17 @@ impl Issuer {
         &self.public_key
     }
 
+    /// The public key as a JSON Web Key (RFC 7517).
+    pub fn jwk(&self) -> Value {
+        let key = self.key_pair.public_key();
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        json!({
+            "kty": "RSA", "use": "sig", "alg": "RS256",
+            "n": number(key.modulus().big_endian_without_leading_zero()),
+            "e": number(key.exponent().big_endian_without_leading_zero()),
+        })
+    }
+
     /// The file with the private key.
     pub fn private_key(&self) -> &Path {
         &self.private_key

@@ -29,6 +29,13 @@ impl Kongctl {
         })
     }
 
+    /// The same, with more for configuration files to read.
+    #[must_use]
+    pub fn with_variables(mut self, variables: BTreeMap<String, String>) -> Self {
+        self.variables.extend(variables);
+        self
+    }
+
     /// Runs it; fails with all that it said if its exit code is not 0.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
@@ -44,8 +51,16 @@ impl Kongctl {
 
     /// Makes the gateway what `file` declares.
     pub async fn sync(&self, file: &Path) -> Result<String> {
-        let file = file.to_str().context("the path is not UTF-8")?;
-        self.run(&["sync", "--yes", file]).await
+        self.with_files(&["sync", "--yes"], &[file]).await
+    }
+
+    /// Runs a verb on files.
+    pub async fn with_files(&self, verb: &[&str], files: &[impl AsRef<Path>]) -> Result<String> {
+        let mut arguments = verb.to_vec();
+        for file in files {
+            arguments.push(file.as_ref().to_str().context("the path is not UTF-8")?);
+        }
+        self.run(&arguments).await
     }
 }
 

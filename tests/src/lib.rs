@@ -4,17 +4,20 @@
 //!
 //! - [`target`]: which gateways there can be, which this machine has, and why the others are absent.
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
-//! - [`plugin_server`], [`provider`], [`postgres`]: what stands around it.
+//! - [`plugin_server`], [`provider`], [`agent`], [`postgres`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
-//! - [`kongctl`]: the command that configures it; [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`token_server`]: whoever
-//!   gives out tokens that nobody else can read.
+//! - [`kongctl`]: the command that configures it.
+//! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
+//!   [`token_server`]: whoever gives out tokens that nobody else can read.
 //! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
 //! - [`process`], [`wait`]: children that never outlive us, and patience with an end.
 //!
 //! Everything listens on loopback, on free ports, and lives in a directory that goes away.
 
+pub mod agent;
 pub mod chat;
 pub mod gateway;
+pub mod identity_provider;
 pub mod issuer;
 pub mod kongctl;
 pub mod plugin_server;

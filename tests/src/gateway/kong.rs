@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -34,10 +35,17 @@ pub struct Kong {
     program: PathBuf,
     prefix: PathBuf,
     environment: BTreeMap<String, String>,
-    proxy_port: u16,
-    admin_port: u16,
+    ports: Ports,
     postgres: Option<Postgres>,
     guard: Guard,
+}
+
+/// Where one listens on loopback.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    proxy: u16,
+    proxy_tls: u16,
+    admin: u16,
 }
 
 impl Kong {
@@ -46,8 +54,13 @@ impl Kong {
         let program = find_on_path("kong").context("no `kong` on PATH")?;
         let prefix = directory.join("kong");
         fs::create_dir(&prefix)?;
-        let [proxy_port, admin_port] = wait::free_ports()?;
-        let environment = environment(&prefix, &settings, proxy_port, admin_port);
+        let [proxy, proxy_tls, admin] = wait::free_ports()?;
+        let ports = Ports {
+            proxy,
+            proxy_tls,
+            admin,
+        };
+        let environment = environment(&prefix, &settings, ports);
         // A daemon: nothing ties it to us, so it must be stopped by name of its prefix should we die.
         let guard = Guard::new(&format!(
             "'{}' stop --prefix '{}'",
@@ -58,8 +71,7 @@ impl Kong {
             program,
             prefix,
             environment,
-            proxy_port,
-            admin_port,
+            ports,
             postgres: settings.postgres,
             guard,
         };
@@ -74,11 +86,15 @@ impl Kong {
     }
 
     pub(super) fn proxy_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.proxy_port)
+        format!("http://127.0.0.1:{}", self.ports.proxy)
+    }
+
+    pub(super) fn tls_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.proxy_tls).into()
     }
 
     pub(super) fn admin_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.admin_port)
+        format!("http://127.0.0.1:{}", self.ports.admin)
     }
 
     pub(super) async fn reload(&self) -> Result<()> {
@@ -134,19 +150,22 @@ impl Drop for Kong {
     }
 }
 
-fn environment(
-    prefix: &Path,
-    settings: &Settings,
-    proxy_port: u16,
-    admin_port: u16,
-) -> BTreeMap<String, String> {
+fn environment(prefix: &Path, settings: &Settings, ports: Ports) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         environment.insert(format!("KONG_{}", name.to_uppercase()), value.to_owned());
     };
     set("prefix", &prefix.display().to_string());
-    set("proxy_listen", &format!("127.0.0.1:{proxy_port}"));
-    set("admin_listen", &format!("127.0.0.1:{admin_port}"));
+    let Ports {
+        proxy,
+        proxy_tls,
+        admin,
+    } = ports;
+    set(
+        "proxy_listen",
+        &format!("127.0.0.1:{proxy}, 127.0.0.1:{proxy_tls} ssl"),
+    );
+    set("admin_listen", &format!("127.0.0.1:{admin}"));
     for listener in [
         "admin_gui_listen",
         "status_listen",

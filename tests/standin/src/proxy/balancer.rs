@@ -119,10 +119,11 @@ impl Balancer {
             open.retain(|place| !tried.contains(place));
         }
         let place = match (algorithm, hashed) {
-            ("round-robin", _) | ("consistent-hashing", None) => {
-                next_by_weight(&mut candidates, &open)
+            ("round-robin", _) => next_by_weight(&mut candidates, &open),
+            // Like Kong: whatever has no value has the same one.
+            ("consistent-hashing", value) => {
+                highest_score(&candidates, &open, value.unwrap_or_default())
             }
-            ("consistent-hashing", Some(value)) => highest_score(&candidates, &open, value),
             (other, _) => {
                 return Err(NoPeer::Unsupported(format!(
                     "the balancing algorithm `{other}`"

@@ -340,7 +340,10 @@ fn hashed_value(exchange: &Exchange, balancer: &Balancer) -> Result<Option<Vec<u
                 .consumer
                 .as_ref()
                 .map(|consumer| consumer.id.clone().into_bytes()),
-            "header" => exchange.header(name.as_bytes()),
+            // Kong 3.9 asks nginx for `http_NAME`, where a header's hyphens are underscores: a name that is written with a hyphen is
+            // never found (Kong/kong#14447).
+            "header" if name.contains('-') => None,
+            "header" => exchange.header(name.replace('_', "-").as_bytes()),
             "query_arg" => exchange
                 .query_argument(name.as_bytes())
                 .and_then(|value| value.text().map(<[u8]>::to_vec)),
