@@ -113,6 +113,14 @@ const CHECKS: &[Check] = &[
     ),
     ("topics_refuse_two_upstreams", topics::refuse_two_upstreams),
     (
+        "manifests_are_there_for_every_topic",
+        helm::topics::every_topic_has_a_manifest,
+    ),
+    (
+        "manifests_mean_the_same_as_topics",
+        helm::topics::manifests_mean_the_same_as_topics,
+    ),
+    (
         "comparison_is_what_the_readme_says",
         comparison::is_what_the_readme_says,
     ),

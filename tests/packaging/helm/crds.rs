@@ -12,6 +12,7 @@ use stories::kongctl::built_binary;
 use stories::repository;
 
 use super::rendered::chart_directory;
+use super::topics;
 use crate::document::parse_stream;
 
 /// Definitions by `apiVersion` and kind.
@@ -47,8 +48,10 @@ fn definitions() -> Result<Definitions> {
 pub(crate) fn accept_the_manifests() -> Result<()> {
     let definitions = definitions()?;
     let mut checked = 0;
-    for entry in fs::read_dir(repository().join("helm-values/manifests"))? {
-        let path = entry?.path();
+    let beside = fs::read_dir(repository().join("helm-values/manifests"))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    for path in beside.into_iter().chain(topics::files()) {
         if path
             .extension()
             .is_some_and(|extension| extension == "yaml")

@@ -4,6 +4,7 @@ pub(crate) mod crds;
 pub(crate) mod layers;
 pub(crate) mod manifests;
 pub(crate) mod rendered;
+pub(crate) mod topics;
 
 /// The plugin server beside Kong.
 pub(crate) const SIDECAR: &str = "plugin-sidecar.yaml";

@@ -9,6 +9,7 @@ use serde_json::Value;
 use stories::repository;
 use stories::target::find_on_path;
 
+use super::topics;
 use super::{COMBINATIONS, Combination, SCHEMA_ONLY};
 use crate::document::parse_stream;
 use crate::kong_conf::settings;
@@ -18,8 +19,13 @@ const CHART: &str = "KONG_CHART";
 const INGRESS_CHART: &str = "KONG_INGRESS_CHART";
 /// Kubernetes' versions whose schemas the results must satisfy: the oldest with native sidecars, and two newer ones.
 const KUBERNETES: [&str; 3] = ["1.29", "1.32", "1.35"];
-/// Kinds of custom resources, whose schemas are not Kubernetes' own.
-const CUSTOM: [&str; 2] = ["Certificate", "ServiceMonitor"];
+/// Where custom resources come from, whose schemas are not Kubernetes' own.
+const CUSTOM: [&str; 4] = [
+    "api version cert-manager.io/",
+    "api version monitoring.coreos.com/",
+    "api version configuration.konghq.com/",
+    "api version gateway.networking.k8s.io/",
+];
 
 pub(crate) fn helm() -> Result<(), String> {
     chart(CHART)?;
@@ -200,7 +206,11 @@ pub(crate) fn secrets_are_references() -> Result<()> {
 
 pub(crate) fn satisfies_the_schemas_of_kubernetes() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let mut files = vec![repository().join("helm-values/valkey.yaml")];
+    let mut files = vec![
+        repository().join("helm-values/valkey.yaml"),
+        repository().join("helm-values/manifests/network-policies.yaml"),
+    ];
+    files.extend(topics::files());
     for (index, (_, rendered)) in rendered()?.into_iter().enumerate() {
         let file = directory.path().join(format!("{index}.yaml"));
         std::fs::write(&file, rendered)?;
@@ -217,9 +227,7 @@ pub(crate) fn satisfies_the_schemas_of_kubernetes() -> Result<()> {
             String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
         for line in said.lines().filter(|line| line.starts_with("WARN")) {
             ensure!(
-                CUSTOM
-                    .iter()
-                    .any(|kind| line.contains(&format!("kind {kind} "))),
+                CUSTOM.iter().any(|origin| line.contains(origin)),
                 "Kubernetes {version}: {line}"
             );
         }
