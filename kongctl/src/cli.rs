@@ -26,8 +26,7 @@ pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 pub(crate) use output::Output;
 pub(crate) use plugin::{FailOn, Judgement, Lint, PluginCommand, Scaffold, Schema};
 pub(crate) use token::{
-    Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revocations, Revoke,
-    TokenCommand, Unrevoke,
+    Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revoke, TokenCommand, Unrevoke,
 };
 
 /// Declares and operates Kong Gateway through its Admin API.

@@ -52,10 +52,10 @@ An ID has 32 hexadecimal digits: `token revocations` shows it.")]
 #[derive(Args)]
 pub(crate) struct GivenToken {
     /// The token, or - for standard input, which no list of processes shows.
-    #[arg(value_name = "TOKEN", hide_possible_values = true)]
-    pub(crate) token: Option<String>,
+    #[arg(value_name = "TOKEN")]
+    pub(crate) jwt: Option<String>,
     /// A file with the token.
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, value_name = "FILE", conflicts_with = "jwt")]
     pub(crate) token_file: Option<PathBuf>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Revoke {
     #[command(flatten)]
     pub(crate) given: GivenToken,
     /// Without a token: who issued what is revoked.
-    #[arg(long, value_name = "ISS", conflicts_with_all = ["token", "token_file"])]
+    #[arg(long, value_name = "ISS", conflicts_with_all = ["jwt", "token_file"])]
     pub(crate) issuer: Option<String>,
     /// The one token with this jti.
     #[arg(long, requires = "issuer", conflicts_with = "subject")]

@@ -27,7 +27,7 @@ pub(super) async fn run(
                 .map(|key| format!("keys/{}\n", text::clean(key.name())));
             printer.result(&names.collect::<String>())?;
         }
-        Format::Table => printer.result(&rows(&keys))?,
+        Format::Table => printer.result(&(rows(&keys) + &left_out(&keys)))?,
     }
     if keys.iter().any(|key| key.judged.is_ok()) {
         return Ok(Exit::Done);
@@ -43,7 +43,7 @@ fn rows(keys: &[Key]) -> String {
         .map(|key| {
             let verdict = match &key.judged {
                 Ok(_) => key.algorithms().join(" "),
-                Err(reason) => format!("no: {reason}"),
+                Err(_) => "nothing".to_owned(),
             };
             vec![
                 or_dash(&key.kid),
@@ -60,4 +60,17 @@ fn rows(keys: &[Key]) -> String {
         &["kid", "kty", "alg", "use", "size", "thumbprint", "verifies"],
         &rows,
     )
+}
+
+/// The keys that `llm-jwt` does not use, each with the reason.
+fn left_out(keys: &[Key]) -> String {
+    let reasons = keys.iter().filter_map(|key| {
+        let reason = key.judged.as_ref().err()?;
+        Some(format!("  {}: {reason}\n", text::fit(key.name(), 60)))
+    });
+    let reasons: String = reasons.collect();
+    if reasons.is_empty() {
+        return reasons;
+    }
+    format!("llm-jwt leaves out\n{reasons}")
 }

@@ -20,7 +20,7 @@ const STDIN: &str = "-";
 
 /// The token, as it is sent: without the scheme and the line end that a copied one may have.
 pub(crate) fn token(given: &GivenToken) -> anyhow::Result<String> {
-    let text = match (&given.token, &given.token_file) {
+    let text = match (&given.jwt, &given.token_file) {
         (Some(token), _) if token != STDIN => token.clone(),
         (Some(_), _) => text(read(std::io::stdin().lock(), LONGEST_TOKEN)?)?,
         (None, Some(path)) => text(file(path, LONGEST_TOKEN)?)?,
@@ -131,9 +131,9 @@ fn text(bytes: Vec<u8>) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    fn given(token: &str) -> anyhow::Result<String> {
-        super::token(&GivenToken {
-            token: Some(token.to_owned()),
+    fn given(text: &str) -> anyhow::Result<String> {
+        token(&GivenToken {
+            jwt: Some(text.to_owned()),
             token_file: None,
         })
     }
@@ -159,8 +159,8 @@ mod tests {
         let path = directory.path().join("token");
         std::fs::write(&path, "abc.def.ghi\n").unwrap();
         let from_file = |path: &Path| {
-            super::token(&GivenToken {
-                token: None,
+            token(&GivenToken {
+                jwt: None,
                 token_file: Some(path.to_owned()),
             })
         };

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use llm_plugin_server::jwt::algorithm::Algorithm;
-use llm_plugin_server::jwt::keys::VerificationKey;
+use llm_plugin_server::jwt::keys::{Unusable, VerificationKey};
 use llm_plugin_server::jwt::proof::dpop::thumbprint;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +73,7 @@ impl Key {
             purpose: text("use"),
             size,
             thumbprint: thumbprint(members),
-            judged: VerificationKey::from_jwk(jwk).map_err(|reason| reason.text()),
+            judged: VerificationKey::from_jwk(jwk).map_err(Unusable::text),
         }
     }
 

@@ -51,11 +51,6 @@ pub(crate) fn verify<'k>(token: &str, keys: &'k [Key]) -> Signature<'k> {
 }
 
 impl Signature<'_> {
-    /// Whether a key of the issuer signed the token.
-    pub(crate) fn is_right(&self) -> bool {
-        matches!(self, Self::By(_))
-    }
-
     /// The same for a program.
     pub(crate) fn value(&self) -> Value {
         match self {

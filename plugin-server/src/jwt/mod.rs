@@ -17,7 +17,8 @@
 //!
 //! # Failure
 //!
-//! A provider that is away is not the client's fault: without keys the answer is 503 with `Retry-After`, never 401.
+//! A provider that is away is not the client's fault: without keys the answer is 503 with `Retry-After`, never 401. So it is
+//! without the denylist, unless the configuration would rather let tokens pass.
 
 pub mod algorithm;
 pub mod answer;

@@ -23,7 +23,7 @@ pub enum Outcome {
     Invalid,
     /// A valid token that may not do this: 403.
     Forbidden,
-    /// Nothing to judge it with, neither keys nor an answer: 503.
+    /// Nothing to judge it with, neither keys nor an answer nor the denylist: 503.
     Unavailable,
     /// The configuration cannot work: 500.
     Misconfigured,

@@ -72,40 +72,53 @@ pub(super) async fn unrevoke(
     let plan = wanted.iter().map(|(_, words)| format!("unrevoke {words}"));
     agree(arguments.consent, &plan.collect::<Vec<_>>().join("\n"))?;
 
-    let mut done: Vec<(&str, &str, Result<Vec<Revocation>, LimiterError>)> = Vec::new();
+    let mut done: Vec<Outcome<'_>> = Vec::with_capacity(wanted.len());
     for (id, words) in &wanted {
-        done.push((id, words, client.unrevoke(id).await));
+        let removed = client.unrevoke(id).await;
+        done.push(Outcome { id, words, removed });
     }
     match printer.format {
         Format::Json | Format::Yaml => {
-            let values = done.iter().map(|(id, _, outcome)| match outcome {
-                Ok(removed) => json!({ "action": "unrevoke", "id": id, "before": removed }),
-                Err(error) => json!({
-                    "action": "unrevoke",
-                    "id": id,
-                    "error": { "message": error.to_string(), "hint": error.hint() },
-                }),
-            });
-            printer.value(&values.collect::<Value>())?;
+            printer.value(&done.iter().map(Outcome::value).collect::<Value>())?;
         }
         Format::Name | Format::Table => {
-            let removed = done.iter().filter(|(.., outcome)| outcome.is_ok());
-            let lines = removed.map(|(id, words, _)| match printer.format {
-                Format::Name => format!("revocations/{}\n", text::fit(id, 64)),
-                _ => format!("unrevoke {words}\n"),
+            let removed = done.iter().filter(|outcome| outcome.removed.is_ok());
+            let lines = removed.map(|outcome| match printer.format {
+                Format::Name => format!("revocations/{}\n", text::fit(outcome.id, 64)),
+                _ => format!("unrevoke {}\n", outcome.words),
             });
             printer.result(&lines.collect::<String>())?;
         }
     }
     let mut exit = Exit::Done;
-    for (_, words, outcome) in done {
-        if let Err(error) = outcome {
+    for Outcome { words, removed, .. } in done {
+        if let Err(error) = removed {
             exit = Exit::Failed;
             let error = anyhow::Error::new(error).context(format!("cannot unrevoke {words}"));
             output::note(&failure::text(&error));
         }
     }
     Ok(exit)
+}
+
+/// What became of one revocation.
+struct Outcome<'a> {
+    id: &'a str,
+    words: &'a str,
+    removed: Result<Vec<Revocation>, LimiterError>,
+}
+
+impl Outcome<'_> {
+    fn value(&self) -> Value {
+        let mut value = json!({ "action": "unrevoke", "id": self.id });
+        match &self.removed {
+            Ok(removed) => value["before"] = json!(removed),
+            Err(error) => {
+                value["error"] = json!({ "message": error.to_string(), "hint": error.hint() });
+            }
+        }
+        value
+    }
 }
 
 fn rows(revocations: &[Revocation]) -> String {

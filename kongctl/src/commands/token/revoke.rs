@@ -119,20 +119,18 @@ fn plan(arguments: Revoke, now: i64) -> anyhow::Result<Plan> {
 fn of_token(token: &str, expires_at: Option<i64>, now: i64) -> anyhow::Result<Plan> {
     let anatomy = Anatomy::of(token).ok();
     let text = |claim: &str| anatomy.as_ref()?.text(claim);
-    let (mut body, mut words) = match (text("iss"), text("jti")) {
-        (Some(issuer), Some(jti)) => (
-            json!({ "issuer": issuer, "jti": jti }),
-            format!(
-                "the token {} of {}",
-                text::fit(jti, 80),
-                text::fit(issuer, 80)
-            ),
-        ),
-        _ => {
-            let hash = sha256(token);
-            let words = format!("the token with the SHA-256 {hash}");
-            (json!({ "token_sha256": hash }), words)
-        }
+    let names = text("iss").zip(text("jti"));
+    let (mut body, mut words) = if let Some((issuer, jti)) = names {
+        let words = format!(
+            "the token {} of {}",
+            text::fit(jti, 80),
+            text::fit(issuer, 80)
+        );
+        (json!({ "issuer": issuer, "jti": jti }), words)
+    } else {
+        let hash = sha256(token);
+        let words = format!("the token with the SHA-256 {hash}");
+        (json!({ "token_sha256": hash }), words)
     };
     if let Some(subject) = text("sub") {
         words = format!("{words} (sub {})", text::fit(subject, 80));
@@ -152,10 +150,9 @@ fn of_token(token: &str, expires_at: Option<i64>, now: i64) -> anyhow::Result<Pl
             }
             .into());
         }
+        (None, Some(exp)) if exp > now => body["expires_at"] = json!(exp),
         // Within its leeway it may pass for a moment yet.
-        (None, Some(exp)) => {
-            body["expires_at"] = json!(exp.max(now.saturating_add(LARGEST_LEEWAY)))
-        }
+        (None, Some(_)) => body["expires_at"] = json!(now.saturating_add(LARGEST_LEEWAY)),
         (None, None) => {}
     }
     Ok(Plan { body, words })

@@ -85,7 +85,7 @@ impl List {
                 let kept = store
                     .ask_beside(store.remote().deny(&entry, keeping))
                     .await?;
-                Ok(kept.and_then(read).ok_or(Full)?)
+                Ok(kept.as_ref().and_then(read).ok_or(Full)?)
             }
         }
     }
@@ -105,6 +105,7 @@ impl List {
             Self::Redis(store) => {
                 let removed = store.ask_beside(store.remote().undeny(id.0)).await?;
                 Ok(removed
+                    .as_ref()
                     .and_then(read)
                     .filter(|known| known.standing().holds(now)))
             }
@@ -128,7 +129,7 @@ impl List {
                 let page = store
                     .ask_beside(store.remote().all_denied(offset, most))
                     .await?;
-                let entries = page.entries.into_iter().filter_map(read);
+                let entries = page.entries.iter().filter_map(read);
                 Ok((page.total, entries.collect()))
             }
         }
@@ -151,7 +152,7 @@ fn written(revocation: &Revocation) -> Entry {
 }
 
 /// Nothing if another version has written what this one cannot read: it still denies.
-fn read(entry: Entry) -> Option<Revocation> {
+fn read(entry: &Entry) -> Option<Revocation> {
     let target: Target = serde_json::from_str(&entry.text).ok()?;
     Some(Revocation {
         target: target.with_issued_before(entry.mark),
@@ -176,10 +177,10 @@ mod tests {
             expires_at: 9,
         };
         let mut entry = written(&revocation);
-        assert_eq!(read(entry.clone()), Some(revocation.clone()));
+        assert_eq!(read(&entry), Some(revocation));
         entry.mark = 6;
-        assert_eq!(read(entry.clone()).unwrap().target.issued_before(), 6);
+        assert_eq!(read(&entry).unwrap().target.issued_before(), 6);
         entry.text = r#"{"kind":"tomorrow"}"#.into();
-        assert_eq!(read(entry), None);
+        assert_eq!(read(&entry), None);
     }
 }

@@ -61,24 +61,22 @@ impl MemoryList {
     pub(super) fn revoke(&self, new: Revocation, now: i64) -> Result<Revocation, Full> {
         let id = new.target.id();
         let mut entries = self.entries.write();
-        let kept = match entries.get(&id).filter(|known| is_kept(known, now)) {
-            Some(known) => {
-                let moment = known.target.issued_before().max(new.target.issued_before());
-                Revocation {
-                    target: new.target.with_issued_before(moment),
-                    revoked_at: new.revoked_at,
-                    expires_at: known.expires_at.max(new.expires_at),
-                }
+        let known = entries.get(&id).filter(|known| is_kept(known, now));
+        let kept = if let Some(known) = known {
+            let moment = known.target.issued_before().max(new.target.issued_before());
+            Revocation {
+                target: new.target.with_issued_before(moment),
+                revoked_at: new.revoked_at,
+                expires_at: known.expires_at.max(new.expires_at),
             }
-            None => {
-                if entries.len() >= self.capacity {
-                    entries.retain(|_, known| is_kept(known, now));
-                }
-                if entries.len() >= self.capacity {
-                    return Err(Full);
-                }
-                new
+        } else {
+            if entries.len() >= self.capacity {
+                entries.retain(|_, known| is_kept(known, now));
             }
+            if entries.len() >= self.capacity {
+                return Err(Full);
+            }
+            new
         };
         entries.insert(id, kept.clone());
         Ok(kept)

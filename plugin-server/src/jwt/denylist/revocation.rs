@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// How long an entry stays after the last of its tokens has expired: the most that `leeway` may be, and a minute in which the
-/// clocks of the processes that share a list may differ.
-pub const GRACE: Duration = Duration::from_secs(300 + 60);
+/// How long an entry stays after the last of its tokens has expired: five minutes, which is the most that `leeway` may be, and one
+/// by which the clocks of the processes that share a list may differ.
+pub const GRACE: Duration = Duration::from_mins(6);
 
 /// Which tokens are revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
