@@ -7,6 +7,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
+use super::MOST_AT_ONCE;
 use super::settings::{ClientAuthentication, ClientCredentials, IntrospectionSettings};
 use crate::jwt::claims::Claims;
 use crate::jwt::keys::http::{self, NoBody, chain};
@@ -14,8 +15,6 @@ use crate::jwt::token::{NotStrictJson, strict_object};
 
 /// The largest answer, in bytes: what a token of the largest `max_token_size` could say.
 const MAX_ANSWER_BYTES: usize = 65_536;
-/// Connections that are kept when nobody uses them.
-const IDLE_CONNECTIONS: usize = 8;
 
 /// What the endpoint says about a token.
 #[derive(Debug)]
@@ -126,7 +125,7 @@ impl Endpoint {
             return Ok(client);
         }
         let client =
-            http::client(settings.reach, IDLE_CONNECTIONS).map_err(IntrospectionError::Client)?;
+            http::client(settings.reach, MOST_AT_ONCE).map_err(IntrospectionError::Client)?;
         Ok(self.client.get_or_init(|| client))
     }
 }

@@ -2,12 +2,16 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Client, Response, redirect};
 
 use super::address;
+
+/// How long an unused connection is kept: less than the 5 s of many servers, so that none closes one that is just being used.
+const IDLE_TIME: Duration = Duration::from_secs(4);
 
 /// Where requests may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +32,7 @@ pub(in crate::jwt) fn client(reach: Reach, idle_connections: usize) -> reqwest::
         // Through a proxy, the address that is judged would not be the one that is spoken to.
         .no_proxy()
         .pool_max_idle_per_host(idle_connections)
+        .pool_idle_timeout(IDLE_TIME)
         .dns_resolver(JudgedAddresses {
             allow_private: reach.allow_private,
         })

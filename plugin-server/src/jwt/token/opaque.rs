@@ -82,6 +82,34 @@ mod tests {
         }
     }
 
+    mod laws {
+        use proptest::prelude::*;
+
+        use super::*;
+        use crate::jwt::token::Token;
+
+        proptest! {
+            #[test]
+            fn what_the_parser_reads_is_never_opaque(
+                space in "[ \\t\\r\\n]{0,9}",
+                kid in "[a-zA-Z0-9?>~]{0,40}",
+                payload in prop::collection::vec(any::<u8>(), 0..40),
+            ) {
+                let header = format!(r#"{space}{{"kid":"{kid}","alg":"RS256"}}"#);
+                let [header, payload] = [header.as_bytes(), &payload].map(|part| URL_SAFE_NO_PAD.encode(part));
+                let parsed = Token::parse(format!("{header}.e30.c2ln").as_bytes(), 8192);
+                prop_assert!(parsed.is_ok());
+                let text = format!("{header}.{payload}.c2ln");
+                prop_assert!(is_jose(text.as_bytes()), "{}", text);
+            }
+
+            #[test]
+            fn no_bytes_make_the_question_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+                let _ = (is_jose(&bytes), access_token(&bytes, 200));
+            }
+        }
+    }
+
     #[test]
     fn other_tokens_are_opaque_with_dots_or_without() {
         for text in [
