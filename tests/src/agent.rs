@@ -4,8 +4,8 @@
 //!
 //! Every answer is JSON that names the agent, numbers the request and repeats it: `agent`, `request`, `method`, `path`, `query`, `headers`,
 //! `body`. It says `X-Powered-By: sample-agent`, as a server does that tells too much. The request's headers [`DELAY_HEADER`] and
-//! [`STATUS_HEADER`] slow it and choose its status. `GET /health` answers 200, or 503 once the agent is [`unwell`](Agent::set_well); it
-//! is not counted.
+//! [`STATUS_HEADER`] slow it and choose its status. `GET /health` answers 200, or 503 while the agent is not [well](Agent::set_well);
+//! it is no request.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,6 +37,8 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 struct Life {
     name: String,
     well: bool,
+    /// How often its health was asked for.
+    checks: usize,
     delay: Duration,
     /// The status of every answer to a request that names none.
     status: StatusCode,
@@ -51,6 +53,7 @@ impl Shared {
         Self(Arc::new(Mutex::new(Life {
             name: name.to_owned(),
             well: true,
+            checks: 0,
             delay: Duration::ZERO,
             status,
             requests: Vec::new(),
@@ -113,9 +116,14 @@ impl Agent {
         self.address
     }
 
-    /// Whether its health check passes.
+    /// Whether its health check passes from now on.
     pub fn set_well(&self, well: bool) {
         self.shared.lock().well = well;
+    }
+
+    /// How often its health was asked for.
+    pub fn checks(&self) -> usize {
+        self.shared.lock().checks
     }
 
     /// How long it takes to answer from now on.
@@ -165,7 +173,9 @@ fn router(shared: Shared) -> Router {
 }
 
 async fn health(State(shared): State<Shared>) -> StatusCode {
-    if shared.lock().well {
+    let mut life = shared.lock();
+    life.checks += 1;
+    if life.well {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

@@ -104,28 +104,52 @@ fn all() -> impl IntoIterator<Item = Story> {
         official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
         official_clients::anthropic_in_python_talks_streams_and_retries unless |_| ANTHROPIC_PYTHON.absence(),
         official_clients::anthropic_in_node_talks_streams_and_retries unless |_| ANTHROPIC_NODE.absence(),
-        access::keys_open_the_agent_and_groups_say_whose unless beyond_standin,
+        access::keys_open_the_agent_and_groups_say_whose unless |target| {
+            beyond_standin(target, "the stand-in has no acl")
+        },
         access::tokens_of_a_discovered_provider_open_the_agent unless beyond,
         access::a_program_with_its_providers_token_is_a_consumer unless beyond,
         access::kong_gives_out_tokens_over_tls_and_takes_them unless |target| {
-            beyond_standin(target).or_else(|| target.is_dbless().then_some("Kong keeps OAuth 2 tokens in a database"))
+            beyond_standin(target, "the stand-in has no oauth2").or_else(|| target.is_dbless().then_some("Kong keeps OAuth 2 tokens in a database"))
         },
-        access::a_preflight_needs_no_key_and_a_refusal_can_be_read unless beyond_standin,
-        traffic::requests_are_limited_for_each_consumer unless beyond_standin,
-        traffic::the_free_tier_gets_fewer_tokens_by_tag_of_its_consumer unless beyond_standin,
-        traffic::the_free_tier_and_the_money_of_a_tenant_are_those_of_its_claims unless beyond_standin,
-        traffic::an_answer_is_a_miss_then_a_hit_for_each_caller_apart unless beyond_standin,
-        traffic::tenants_without_a_consumer_do_not_share_what_is_kept unless beyond_standin,
+        access::a_preflight_needs_no_key_and_a_refusal_can_be_read unless |target| {
+            beyond_standin(target, "the stand-in has no cors")
+        },
+        traffic::requests_are_limited_for_each_consumer unless |target| {
+            beyond_standin(target, "the stand-in has no rate-limiting")
+        },
+        traffic::the_free_tier_gets_fewer_tokens_by_tag_of_its_consumer unless |target| {
+            beyond_standin(target, "the stand-in has no rate-limiting")
+        },
+        traffic::the_free_tier_and_the_money_of_a_tenant_are_those_of_its_claims unless |target| {
+            beyond_standin(target, "the stand-in has no rate-limiting")
+        },
+        traffic::an_answer_is_a_miss_then_a_hit_for_each_caller_apart unless |target| {
+            beyond_standin(target, "the stand-in has no proxy-cache")
+        },
+        traffic::tenants_without_a_consumer_do_not_share_what_is_kept unless |target| {
+            beyond_standin(target, "the stand-in has no proxy-cache")
+        },
         traffic::a_slow_agent_is_given_up_and_only_what_may_be_is_tried_again unless beyond,
-        traffic::requests_and_answers_are_changed_on_their_way unless beyond_standin,
+        traffic::requests_and_answers_are_changed_on_their_way unless |target| {
+            beyond_standin(target, "the stand-in has no transformers")
+        },
         balancing::requests_are_spread_by_weight unless beyond,
-        balancing::a_busy_agent_is_spared unless beyond_standin,
+        balancing::a_busy_agent_is_spared unless |target| {
+            beyond_standin(target, "the stand-in has no least-connections")
+        },
         balancing::a_conversation_stays_with_its_agent unless beyond,
-        balancing::a_dead_agent_gets_nothing_until_it_is_back unless beyond_standin,
-        balancing::an_agent_that_fails_is_left_out_and_one_that_dies_fails_nobody unless beyond_standin,
+        balancing::a_dead_agent_gets_nothing_until_it_is_back unless |target| {
+            beyond_standin(target, "the stand-in has no active health checks")
+        },
+        balancing::an_agent_that_fails_is_left_out_and_one_that_dies_fails_nobody unless |target| {
+            beyond_standin(target, "the stand-in has no active health checks")
+        },
         balancing::a_canary_gets_its_tenth_and_whoever_asks_for_it unless beyond,
         edge::each_route_matches_by_what_it_names unless beyond,
-        edge::the_certificate_is_that_of_the_name_and_plain_http_is_sent_to_it unless beyond_standin,
+        edge::the_certificate_is_that_of_the_name_and_plain_http_is_sent_to_it unless |target| {
+            beyond_standin(target, "the stand-in has no TLS")
+        },
         shared::a_race_for_places_in_memory_admits_exactly_the_limit,
         shared::a_race_for_places_at_two_nodes_admits_exactly_the_limit unless |target| {
             // Nodes share what their entities' ids say is the same: those of a database, or those that Kong derives from names.

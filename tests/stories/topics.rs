@@ -51,12 +51,12 @@ pub(crate) fn beyond(target: Target) -> Option<&'static str> {
     (target == Target::Compose).then_some("its agents are processes of this machine")
 }
 
-/// Why a target cannot show a topic that needs Kong's own plugins, its TLS or its health checks.
-pub(crate) fn beyond_standin(target: Target) -> Option<&'static str> {
+/// The same of a topic that needs what only a real Kong has; `lacking` says what the stand-in has not.
+pub(crate) fn beyond_standin(target: Target, lacking: &'static str) -> Option<&'static str> {
     if target.is_real_kong() {
         beyond(target)
     } else {
-        Some("the stand-in lacks what Kong brings for it")
+        Some(lacking)
     }
 }
 
@@ -85,7 +85,7 @@ impl<'a> Topics<'a> {
         }
     }
 
-    fn with(mut self, name: &str, value: impl ToString) -> Self {
+    fn with(mut self, name: &str, value: &(impl ToString + ?Sized)) -> Self {
         self.variables.insert(name.to_owned(), value.to_string());
         self
     }
@@ -96,22 +96,22 @@ impl<'a> Topics<'a> {
     }
 
     fn before_address(self, address: SocketAddr) -> Self {
-        self.with("AGENT_HOST", address.ip())
-            .with("AGENT_PORT", address.port())
+        self.with("AGENT_HOST", &address.ip())
+            .with("AGENT_PORT", &address.port())
     }
 
     /// Several agents behind an upstream.
     fn balancing(self, agents: &[Agent]) -> Self {
         let mut topics = self.pooled();
         for (number, agent) in (1..).zip(agents) {
-            topics = topics.with(&format!("AGENT_TARGET_{number}"), agent.address());
+            topics = topics.with(&format!("AGENT_TARGET_{number}"), &agent.address());
         }
         topics
     }
 
     /// A service whose host is the name of an upstream, which knows the ports.
     fn pooled(self) -> Self {
-        self.with("AGENT_HOST", POOL).with("AGENT_PORT", 80)
+        self.with("AGENT_HOST", POOL).with("AGENT_PORT", "80")
     }
 
     /// One file more, of the story's own.

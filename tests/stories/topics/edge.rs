@@ -14,7 +14,7 @@ pub(crate) const DOMAIN: &str = "agent.example";
 /// A certificate that signs itself, and its key.
 pub(crate) struct Certificate {
     domain: &'static str,
-    certificate: String,
+    pem: String,
     der: Vec<u8>,
     private_key: String,
 }
@@ -24,7 +24,7 @@ impl Certificate {
         let made = rcgen::generate_simple_self_signed([domain.to_owned()])?;
         Ok(Self {
             domain,
-            certificate: made.cert.pem(),
+            pem: made.cert.pem(),
             der: made.cert.der().to_vec(),
             private_key: made.signing_key.serialize_pem(),
         })
@@ -34,14 +34,14 @@ impl Certificate {
     pub(super) fn installed<'a>(&self, topics: Topics<'a>) -> Topics<'a> {
         topics
             .with("AGENT_DOMAIN", self.domain)
-            .with("TLS_CERTIFICATE", &self.certificate)
+            .with("TLS_CERTIFICATE", &self.pem)
             .with("TLS_PRIVATE_KEY", &self.private_key)
     }
 
     /// Someone who trusts this certificate alone, and the URL under which they find the gateway.
     pub(crate) fn visitor(&self, world: &World) -> Result<(Client, String)> {
         let gateway = world.gateway.tls_address().context("no TLS")?;
-        let trusted = reqwest::Certificate::from_pem(self.certificate.as_bytes())?;
+        let trusted = reqwest::Certificate::from_pem(self.pem.as_bytes())?;
         let client = client()
             .tls_certs_only([trusted])
             .resolve(self.domain, gateway)
