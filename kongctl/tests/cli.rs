@@ -267,6 +267,239 @@ async fn get_lists_and_shows_without_secrets() {
     });
 }
 
+/// A gateway's file that has one mistake for each rule of `lint`, and none for `validate`.
+const RISKY: &str = r#"
+services:
+- name: llm
+  url: http://provider.example/v1
+  routes:
+  - name: chat
+    paths: [/chat]
+    plugins:
+    - name: llm-jwt
+      config:
+        issuers:
+        - {issuer: "https://idp.example", jwks_endpoint: "https://idp.example/jwks", insecure_skip_audience: true}
+    - name: llm-rate-limiting
+      config:
+        limits:
+        - {name: tenant, limit: 1000, window_size: 60, limit_by: ["claim:org"]}
+        - {name: caller, limit: 1000, window_size: 60}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_in_our_plugins_is_told_without_a_node() {
+    let world = World::new(Database::Memory).await;
+    let text = RISKY
+        .replace("insecure_skip_audience: true", "audience: llm")
+        .replace("window_size: 60}", "window: 60}");
+    world.write("bad.yml", &text);
+    insta::assert_snapshot!(world.run("validate bad.yml").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lint_warns_and_fails_only_if_told_to() {
+    let world = World::new(Database::Memory).await;
+    world.write("risky.yml", RISKY);
+    let mut seen = Vec::new();
+    for line in [
+        "lint risky.yml",
+        "lint --fail-on warning --allow insecure --allow no-usage-tap risky.yml",
+        "validate --lint --fail-on warning kong.yml",
+        "lint -o json --allow insecure risky.yml",
+        "lint --allow nonsense risky.yml",
+    ] {
+        seen.push(world.run(line).await);
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scaffold_is_a_start_and_a_schema_a_reference() {
+    let world = World::new(Database::Memory).await;
+    let mut seen = Vec::new();
+    for line in [
+        "plugin scaffold llm-rate-limiting",
+        "plugin scaffold llm-jwt",
+        "plugin scaffold llm-rate-limits",
+        "plugin schema key-auth",
+        "plugin schema key-auth -o name",
+        "plugin schema no-such-plugin",
+        "plugin schema key-auth --offline",
+    ] {
+        seen.push(world.run(line).await);
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+    let full = world.run("plugin scaffold llm-jwt --full").await;
+    let (_, text) = full.split_once("--- stdout\n").unwrap();
+    world.write("full.yml", text);
+    let seen = world.run("validate full.yml").await;
+    assert!(seen.contains("1 entity, no mistakes."), "{seen}");
+    let offline = world.run("plugin schema llm-jwt --offline").await;
+    let too_long: Vec<&str> = offline
+        .lines()
+        .filter(|line| line.starts_with("    ") && line.len() > 80)
+        .collect();
+    assert_eq!(too_long, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_is_created_changed_shown_and_deleted() {
+    let world = World::new(Database::Memory).await;
+    world.write("key.yml", "key: alice-s3cret\ntags: [hand]\n");
+    let mut seen = Vec::new();
+    for line in [
+        "create service llm --set url=http://provider.example/v1 --set retries=0",
+        "create service llm --set host=h",
+        "create route chat --service llm --set paths=[/chat] --set hots=x",
+        "create route chat --service llm --set paths=[/chat]",
+        "create plugin key-auth --route chat --set config.key_names=[apikey]",
+        "create plugin key-auth --set config.key_nams=[apikey]",
+        "create plugin key-auth --service llm",
+        "create consumer alice --json {tags:[gold]}",
+        "create key-auth --consumer alice --file key.yml -o json",
+        "create key-auth --consumer bob --file key.yml",
+        "create acl gold --consumer alice",
+        "create upstream pool",
+        "create target 127.0.0.1:9955 --upstream pool --set weight=10",
+        "create target 127.0.0.1:9955 --service llm",
+        "create certificate mine --set cert=@nothing.pem",
+        "patch service llm --set retries=3 --set tags=[a]",
+        "patch service llm --set retries=3",
+        "patch service llm --set retries=many",
+        "patch plugin key-auth --set enabled=false",
+        "patch plugin key-auth --route chat --set config.hide_credentials=true --set config.key_names=[apikey,x-key]",
+        "patch target 127.0.0.1:9955 --upstream pool --set weight=20",
+        "patch route chat --set service=nowhere",
+        "patch route chat",
+        "apply service llm --set host=other.example",
+        "apply consumer carol --set custom_id=c-1",
+        "apply widget w --set a=b",
+        "describe service llm",
+        "describe consumer alice",
+        "describe route chat -o yaml",
+        "describe route caht",
+        "upstream health pool",
+        "upstream health lake",
+        "target set-health pool 127.0.0.1:9955 unhealthy",
+        "delete service llm",
+        "delete service llm --yes",
+        "delete target 127.0.0.1:9955 --upstream pool --yes",
+        "delete consumer alice --yes",
+        "delete route chat --yes -o json",
+        "delete service llm --yes",
+        "delete service llm --yes --protect-tag a",
+    ] {
+        seen.push(world.run(line).await);
+    }
+    insta::with_settings!({filters => vec![
+        (r"(created|updated)_at(:?) +[0-9.]+", "${1}_at${2} TIME"),
+    ]}, {
+        insta::assert_snapshot!(seen.join("\n"));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_database_takes_no_single_changes() {
+    let world = World::new(Database::Off).await;
+    world.run("sync kong.yml").await;
+    let mut seen = Vec::new();
+    for line in [
+        "create consumer bob",
+        "apply consumer bob",
+        "patch service llm --set retries=0",
+        "delete route chat --yes",
+        "describe upstream pool",
+    ] {
+        seen.push(world.run(line).await);
+    }
+    insta::with_settings!({filters => vec![(r"(created|updated)_at +[0-9.]+", "${1}_at TIME")]}, {
+        insta::assert_snapshot!(seen.join("\n"));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_is_offered_live_names_and_never_bothered() {
+    let world = World::new(Database::Memory).await;
+    world.run("sync kong.yml").await;
+    let admin = world.gateway.admin_addr();
+    let offered = |url: String, words: &'static str| async move {
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kongctl"));
+        command
+            .env_clear()
+            .env("KONGCTL_ADMIN_COMPLETE", "bash")
+            .env("KONGCTL_ADMIN_URL", url)
+            .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+            .env("_CLAP_IFS", "\n")
+            .arg("--")
+            .args(words)
+            .stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let node = format!("http://{admin}");
+    assert_eq!(
+        offered(node.clone(), "kongctl get consumer a").await,
+        ["alice"]
+    );
+    assert_eq!(
+        offered(node.clone(), "kongctl describe service ").await,
+        ["llm"]
+    );
+    assert_eq!(
+        offered(node.clone(), "kongctl create plugin key-auth --route c").await,
+        ["chat"]
+    );
+    assert_eq!(
+        offered(node.clone(), "kongctl delete target 127").await,
+        ["127.0.0.1:9955"]
+    );
+    let keys = offered(node.clone(), "kongctl get key-auth ").await;
+    assert!(
+        keys.iter().all(|key| !key.contains("s3cret")) && keys.len() == 1,
+        "{keys:?}"
+    );
+    assert!(
+        offered(node.clone(), "kongctl get ups")
+            .await
+            .contains(&"upstream".to_owned())
+    );
+    assert!(
+        offered(node, "kongctl descr")
+            .await
+            .contains(&"describe".to_owned())
+    );
+    let nowhere = "http://127.0.0.1:1".to_owned();
+    assert_eq!(offered(nowhere, "kongctl get consumer a").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_verb_has_a_manual_page() {
+    let world = World::new(Database::Memory).await;
+    let page = world.run("man quota grant").await;
+    assert!(
+        page.contains(".TH kongctl-quota-grant 1") && page.contains("Examples:"),
+        "{page}"
+    );
+    let seen = world.run("man --directory pages").await;
+    assert!(seen.contains("pages into pages."), "{seen}");
+    for name in ["kongctl", "kongctl-sync", "kongctl-upstream-health"] {
+        let path = world.files.path().join(format!("pages/{name}.1"));
+        assert!(path.is_file(), "{name}");
+    }
+    let seen = world.run("man wash").await;
+    assert!(seen.contains("exit code: 64"), "{seen}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_three_parts_and_a_shell_gets_its_script() {
     let world = World::new(Database::Memory).await;

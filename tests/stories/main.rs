@@ -5,6 +5,7 @@
 
 mod authentication;
 mod bad_input;
+mod by_hand;
 mod configuration;
 mod limits;
 mod limits_of_every_kind;
@@ -99,6 +100,15 @@ fn all() -> impl IntoIterator<Item = Story> {
         opaque_tokens::a_token_server_that_is_away_is_nobodys_fault unless without_token_server,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
+        by_hand::single_entities_are_changed_by_hand unless |target| {
+            target.is_dbless().then_some("a node without a database takes no single changes")
+        },
+        by_hand::a_node_without_a_database_refuses_single_changes unless |target| {
+            (!target.is_dbless()).then_some("it has a database")
+        },
+        by_hand::the_level_of_the_log_is_told unless |target| {
+            (!target.is_real_kong()).then_some("the stand-in keeps no log")
+        },
         configuration::configuration_pushed_often_makes_nothing_grow,
         official_clients::openai_in_python_talks_streams_and_retries unless |_| OPENAI_PYTHON.absence(),
         official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
