@@ -149,8 +149,8 @@ fn each_rule_speaks_at_its_place() {
             vec!["fails-open: while Redis is away, limit a limits nobody"],
         ),
         (
-            vec![("name: key-auth", with_jwt("consumer_claims: [[sub]]\n        §allow_http_jwks: true\n        §allow_private_jwks: true\n        §uri_param_names: [jwt]\n        §hide_credentials: false\n        §required_claims: [sub]\n        maximum_expiration: 0").replace("audience_required: [a]", "§insecure_skip_audience: true"))],
-            vec!["insecure: tokens that were made", "insecure: keys come", "insecure: keys may", "insecure: tokens in a query", "insecure: the upstream sees", "insecure: tokens without"],
+            vec![("name: key-auth", with_jwt("consumer_claims: [[sub]]\n        §allow_http_jwks: true\n        §allow_private_jwks: true\n        §uri_param_names: [jwt]\n        §hide_credentials: false\n        §required_claims: [sub]\n        maximum_expiration: 0\n        §allow_http_introspection: true\n        §introspection_insecure_skip_audience: true").replace("audience_required: [a]", "§insecure_skip_audience: true"))],
+            vec!["insecure: tokens that were made", "insecure: keys come", "insecure: keys may", "insecure: tokens in a query", "insecure: the upstream sees", "insecure: tokens without", "insecure: opaque tokens and", "insecure: opaque tokens that"],
         ),
     ];
     for (changes, expected) in rows {

@@ -51,6 +51,16 @@ fn tokens(jwt: &Entity, warnings: &mut Vec<Warning>) {
             "keys may be fetched from inside: whoever changes an issuer's metadata can make the gateway ask there",
             "keep it only where the provider is inside",
         ),
+        (
+            "allow_http_introspection",
+            "opaque tokens and the gateway's secret go over plain http: whoever is on the way can take them",
+            "use https, where the endpoint has it",
+        ),
+        (
+            "introspection_insecure_skip_audience",
+            "opaque tokens that were made for other services pass",
+            "name this gateway's audience in introspection_audience_required",
+        ),
     ];
     for (name, message, help) in flags {
         if config(jwt, &format!("/{name}")) == Some(&Value::Bool(true)) {

@@ -403,13 +403,21 @@ fn limits_that_cannot_work_are_told_at_their_place() {
 fn issuers_and_what_else_cannot_work_are_told_at_their_place() {
     const ID: &str = "issuer: 'https://a.example', audience_required: [a]";
     const URL: &str = "jwks_endpoint: 'https://a.example/jwks'";
+    const CLIENT: &str = "introspection_issuer: 'https://i.example'\nintrospection_client_id: c\nintrospection_client_secret: s";
     let rsa = include_str!("../../../../tests/fixtures/oracle/a.pub");
     let private = include_str!("../../../../tests/fixtures/oracle/a.key");
     let certificate = include_str!("../../../../tests/fixtures/oracle/a.pem");
     let quoted = |pem: &str| format!("\"{}\"", pem.replace('\n', "\\n"));
     let rows: &[(&str, &[&str])] = &[
         // What Kong's schema says.
-        ("§issuers: []", &["issuers: must not be empty"]),
+        (
+            "issuers: [ISSUER]\nintrospection_cache_ttl: §86401",
+            &["introspection_cache_ttl: must be from 0"],
+        ),
+        (
+            "issuers: [ISSUER]\nintrospection_endpoint_auth_method: §none",
+            &["introspection_endpoint_auth_method: must be one of client_secret_basic"],
+        ),
         (
             "issuers: [§{URL, audience_required: [a]}]",
             &["issuers[0].issuer: is missing"],
@@ -578,6 +586,10 @@ fn issuers_and_what_else_cannot_work_are_told_at_their_place() {
         ),
         // Issuers.
         (
+            "§issuers: []",
+            &["issuers: at least one issuer is needed, or introspection_endpoint"],
+        ),
+        (
             "issuers: [ISSUER, {issuer: §'https://ok.example', URL, audience_required: [a]}]",
             &["issuers[1].issuer: this issuer is already"],
         ),
@@ -710,6 +722,31 @@ fn issuers_and_what_else_cannot_work_are_told_at_their_place() {
             "issuers: [ISSUER]\nresource: 'https://r.example'\nmetadata_endpoint: §m\nauthorization_servers: ['https://i.example']",
             &["metadata_endpoint: a path on the gateway"],
         ),
+        // Opaque tokens.
+        (
+            "^introspection_endpoint: 'https://i.example/'\nintrospection_client_id: c\nintrospection_client_secret: s",
+            &["introspection_issuer: introspection_endpoint needs it"],
+        ),
+        (
+            "^introspection_endpoint: 'https://i.example/'\nCLIENT",
+            &["introspection_audience_required: name the audiences"],
+        ),
+        (
+            "introspection_endpoint: 'https://i.example/'\nCLIENT\nintrospection_audience_required: [a]\nintrospection_insecure_skip_audience: §true",
+            &["introspection_insecure_skip_audience: audiences are named"],
+        ),
+        (
+            "introspection_endpoint: §'http://i.example/'\nCLIENT\nintrospection_audience_required: [a]",
+            &["introspection_endpoint: plain http shows tokens"],
+        ),
+        (
+            "introspection_endpoint: §'https://10.0.0.1/'\nCLIENT\nintrospection_audience_required: [a]",
+            &["introspection_endpoint: the address is private"],
+        ),
+        (
+            "issuers: [ISSUER]\nintrospect_jwt_tokens: §true",
+            &["introspect_jwt_tokens: nobody is asked"],
+        ),
         // All at once.
         (
             "issuers:\n- §{ID}\n- ISSUER\n- {issuer: §'https://ok.example', URL, audience_required: [a]}\nleeway: §-1\nrealm: §'ä'\nexpression: §'1 +'",
@@ -732,7 +769,8 @@ fn issuers_and_what_else_cannot_work_are_told_at_their_place() {
                 .replace("RSA]", &format!("{}]", quoted(rsa)))
                 .replace("[S]", &format!("[{}]", "s".repeat(64)))
                 .replace("{ID", &format!("{{{ID}"))
-                .replace("URL", URL);
+                .replace("URL", URL)
+                .replace("CLIENT", CLIENT);
             (config, *messages)
         })
         .collect();
