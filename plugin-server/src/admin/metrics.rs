@@ -1,5 +1,7 @@
 //! Counters for Prometheus, in the OpenMetrics text format.
 
+mod jwt;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -63,7 +65,9 @@ impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families(encoder);
         self.protocol(&mut families)?;
-        self.jwt(&mut families)?;
+        jwt::requests(self.parts.jwt.outcomes(), &mut families)?;
+        jwt::asked(&self.parts.jwt, &mut families)?;
+        jwt::keys(&self.parts.jwt.key_health(), &mut families)?;
         self.decisions(&mut families)?;
         self.spending(&mut families)?;
         let population = self.books.population();
@@ -125,54 +129,6 @@ impl Everything {
             "kong_pdk_protocol_errors",
             "Connections that ended because of bytes that are not Kong's protocol",
             events.protocol_errors,
-        )
-    }
-
-    fn jwt(&self, families: &mut Families<'_>) -> fmt::Result {
-        let jwt = self.parts.jwt.outcomes();
-        let (hits, misses) = jwt.lookups();
-        let (fetched, failed) = jwt.fetches();
-        families.counters(
-            "llm_jwt_requests",
-            "Requests that llm-jwt has decided about, by outcome",
-            jwt.requests()
-                .map(|(outcome, count)| ([("outcome", outcome.label())], count)),
-        )?;
-        families.counters(
-            "llm_jwt_token_cache_lookups",
-            "Looks into the cache of verified tokens",
-            [([("result", "hit")], hits), ([("result", "miss")], misses)],
-        )?;
-        families.counters(
-            "llm_jwt_key_fetches",
-            "Fetches of JWK sets",
-            [
-                ([("result", "success")], fetched),
-                ([("result", "failure")], failed),
-            ],
-        )?;
-        families.counters(
-            "llm_jwt_denylist_lookups",
-            "Looks for revoked tokens in a denylist",
-            jwt.denials()
-                .map(|(denial, count)| ([("result", denial.label())], count)),
-        )?;
-        families.gauge(
-            "llm_jwt_denylist_entries",
-            "Revocations that the denylist in memory holds",
-            self.parts.jwt.revoked().len() as u64,
-        )?;
-        families.counters(
-            "llm_jwt_introspections",
-            "Questions to introspection endpoints, by what came of them",
-            jwt.introspection
-                .counts()
-                .map(|(result, count)| ([("result", result)], count)),
-        )?;
-        families.histogram(
-            "llm_jwt_introspection_seconds",
-            "How long questions to introspection endpoints took",
-            jwt.introspection.seconds(),
         )
     }
 
@@ -349,35 +305,21 @@ fn stores(snapshots: &[(String, StoreSnapshot)], families: &mut Families<'_>) ->
         ),
     ];
     for (name, help, read) in gauges {
-        let mut family = families.family(name, help, MetricType::Gauge)?;
-        for (store, of) in snapshots {
-            ConstGauge::new(read(of))
-                .encode(family.encode_family(&[("store", store.as_str())])?)?;
-        }
+        let samples = snapshots
+            .iter()
+            .map(|(store, of)| ([("store", store.as_str())], read(of)));
+        families.gauges(name, help, samples)?;
     }
-    let mut family = families.family(
+    families.durations(
         "llm_store_latency_seconds",
         "How long calls to a shared store took",
-        MetricType::Histogram,
-    )?;
-    for (store, of) in snapshots {
-        let bounds = LATENCY_BOUNDS_US
-            .map(|bound| bound as f64 / MICROSECONDS)
-            .into_iter()
-            .chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(of.latencies).collect();
-        // What is counted in the buckets, so that one page never contradicts itself.
-        let count = of.latencies.iter().sum();
-        family
-            .encode_family(&[("store", store.as_str())])?
-            .encode_histogram::<[(&str, &str); 0]>(
-                of.latency_us as f64 / MICROSECONDS,
-                count,
-                &buckets,
-                None,
-            )?;
-    }
-    Ok(())
+        snapshots.iter().map(|(store, of)| {
+            let seconds = of.latency_us as f64 / MICROSECONDS;
+            let buckets = LATENCY_BOUNDS_US.into_iter().zip(of.latencies);
+            let slowest = of.latencies[LATENCY_BOUNDS_US.len()];
+            ([("store", store.as_str())], seconds, buckets, slowest)
+        }),
+    )
 }
 
 /// What the memory store's file went through.
@@ -462,6 +404,43 @@ impl Families<'_> {
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         histogram.encode(self.family(name, help, Histogram::TYPE)?)
+    }
+
+    /// Histograms of times. Of each: its labels, the sum in seconds, how many fell into each bucket (upper bound in microseconds,
+    /// not cumulative), and how many took longer.
+    fn durations<'v, const N: usize, B: IntoIterator<Item = (u64, u64)>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, &'v str); N], f64, B, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Histogram)?;
+        for (labels, seconds, buckets, slowest) in samples {
+            let buckets: Vec<_> = buckets
+                .into_iter()
+                .map(|(bound, count)| (bound as f64 / MICROSECONDS, count))
+                .chain([(f64::INFINITY, slowest)])
+                .collect();
+            // What is counted in the buckets, so that one page never contradicts itself.
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            family
+                .encode_family(&labels)?
+                .encode_histogram::<[(&str, &str); 0]>(seconds, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<'v>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'static str, &'v str); 1], u64)>,
+    ) -> fmt::Result {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn histograms(

@@ -66,7 +66,7 @@ pub enum Readiness {
 pub struct Parts {
     /// Events of Kong's protocol.
     pub counters: Arc<Counters>,
-    /// What `llm-jwt` keeps, counts, and takes for revoked.
+    /// What `llm-jwt` keeps and counts, how its keys stand, and what it takes for revoked.
     pub jwt: Arc<Process>,
     /// What became of the requests of `llm-rate-limiting`.
     pub outcomes: Arc<Outcomes>,

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::config::KeySource;
+use super::keys::KeyHealth;
 use super::refusal::{InvalidToken, Refusal};
 use super::testing::endpoint::{Behaviour, Endpoint};
 use super::testing::*;
@@ -196,6 +197,62 @@ async fn stale_keys_serve_while_the_provider_is_away_and_end_in_503() {
 }
 
 #[tokio::test]
+async fn operators_see_how_an_issuer_s_keys_stand() {
+    let endpoint = Endpoint::start(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE)).await;
+    let bench = Bench::new(endpoint.settings());
+    let health = || bench.process.key_health()[ISSUER];
+    let hours = |count: u64| Duration::from_hours(count);
+    assert_eq!(
+        health(),
+        KeyHealth {
+            age: Duration::ZERO,
+            serve_for: Duration::ZERO,
+            stale: false
+        },
+        "nobody has asked yet"
+    );
+    assert!(is_unavailable(&bench.refusal(&token("k1")).await));
+    bench.clock.advance(60);
+    assert_eq!(
+        health(),
+        KeyHealth {
+            age: Duration::from_mins(1),
+            serve_for: Duration::ZERO,
+            stale: true
+        },
+        "never loaded"
+    );
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k1")]));
+    assert!(bench.accepts(&token("k1")).await);
+    let served = Duration::from_mins(10) + hours(24);
+    assert_eq!(
+        health(),
+        KeyHealth {
+            age: Duration::ZERO,
+            serve_for: served,
+            stale: false
+        }
+    );
+    bench.clock.advance(3600);
+    let long_lived = key().token(
+        &json!({"alg": "ES256", "kid": "k1"}),
+        &claims_with("exp", json!(NOW + 7200)),
+    );
+    assert!(!health().stale, "old, and nobody has asked since");
+    endpoint.becomes(Behaviour::Status(StatusCode::NOT_FOUND));
+    assert!(bench.accepts(&long_lived).await);
+    assert_eq!(
+        health(),
+        KeyHealth {
+            age: hours(1),
+            serve_for: served.saturating_sub(hours(1)),
+            stale: true
+        },
+        "the provider is away"
+    );
+}
+
+#[tokio::test]
 async fn keys_that_were_never_loaded_are_503_with_a_time_to_retry_and_few_fetches() {
     let endpoint = Endpoint::start(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR)).await;
     let bench = Bench::new(endpoint.settings());
@@ -259,7 +316,25 @@ async fn answers_that_are_no_usable_keys_are_failures_and_change_nothing() {
         );
     }
     assert_eq!(inner.requests(), 0, "a redirect is not followed");
-    assert_eq!(bench.process.outcomes().fetches(), (1, 10));
+    let counted: Vec<_> = bench
+        .process
+        .outcomes()
+        .fetches()
+        .map(|(how, count)| (how.label(), count))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            ("success", 1),
+            ("timeout", 0),
+            ("unreachable", 0),
+            ("status", 3),
+            ("too_large", 2),
+            ("metadata", 0),
+            ("no_keys", 5),
+            ("fault", 0)
+        ]
+    );
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
 use self::denylist::Denylist;
 use self::denylist::list::List;
 use self::introspection::Introspector;
-use self::keys::{Keys, RemoteSettings, Unavailable, Verdict};
+use self::keys::{KeyHealth, KeySet, Keys, RemoteSettings, Unavailable, Verdict};
 use self::outcomes::Outcomes;
 use self::presented::Presented;
 use self::process::Process;
@@ -271,7 +271,7 @@ impl Authenticator {
         if !issuer.algorithms.contains(&token.jws.algorithm) {
             return Err(InvalidToken::Algorithm.into());
         }
-        let generation = verify_signature(&self.keys[at], &token.jws).await?;
+        let generation = self.verify_signature(&self.keys[at], &token.jws).await?;
         if let Some(introspector) = asked {
             return introspector.verified(text).await;
         }
@@ -287,6 +287,48 @@ impl Authenticator {
         let now = self.clock.monotonic();
         let verified = Verified::judge(token.claims, issuer, source, settings, now)?;
         Ok(Arc::new(verified))
+    }
+
+    /// Finds the key and checks the signature; the generation of the set that had it.
+    ///
+    /// A second look follows a fetch when no key fits. A token without `kid` cannot say that its key is new, so a wrong
+    /// signature is looked at again as well.
+    async fn verify_signature(&self, keys: &Keys, jws: &Jws<'_>) -> Result<u64, Refusal> {
+        let mut set = keys.current().await?;
+        let mut found = self.try_keys(&set, jws);
+        let may_be_new =
+            found == Verdict::NoSuchKey || (found == Verdict::Forged && jws.kid.is_none());
+        if may_be_new && let Some(newer) = keys.newer_than(&set).await {
+            found = self.try_keys(&newer, jws);
+            set = newer;
+        }
+        match found {
+            Verdict::Valid => Ok(set.generation()),
+            Verdict::Forged => Err(InvalidToken::Signature.into()),
+            Verdict::NoSuchKey => Err(InvalidToken::UnknownKey.into()),
+        }
+    }
+
+    fn try_keys(&self, set: &KeySet, jws: &Jws<'_>) -> Verdict {
+        let started = self.clock.monotonic();
+        let verdict = set.verify(jws);
+        if verdict != Verdict::NoSuchKey {
+            let took = self.clock.monotonic().saturating_sub(started);
+            self.outcomes.verified(jws.algorithm, took);
+        }
+        verdict
+    }
+
+    /// The issuers whose keys live elsewhere, and how these stand.
+    pub fn key_health(&self) -> impl Iterator<Item = (&str, KeyHealth)> {
+        self.settings
+            .issuers
+            .iter()
+            .zip(&self.keys)
+            .filter_map(|(issuer, keys)| match keys {
+                Keys::Remote(remote) => Some((issuer.name.as_str(), remote.health())),
+                Keys::Static(_) => None,
+            })
     }
 
     fn authorize(&self, verified: &Verified, presented: &Presented<'_>) -> Result<(), Forbidden> {
@@ -320,25 +362,6 @@ impl Authenticator {
             Some(name) => Err(Forbidden::Header(name.clone())),
             None => Ok(()),
         }
-    }
-}
-
-/// Finds the key and checks the signature; the generation of the set that had it.
-///
-/// A second look follows a fetch when no key fits. A token without `kid` cannot say that its key is new, so a wrong
-/// signature is looked at again as well.
-async fn verify_signature(keys: &Keys, jws: &Jws<'_>) -> Result<u64, Refusal> {
-    let mut set = keys.current().await?;
-    let mut found = set.verify(jws);
-    let may_be_new = found == Verdict::NoSuchKey || (found == Verdict::Forged && jws.kid.is_none());
-    if may_be_new && let Some(newer) = keys.newer_than(&set).await {
-        found = newer.verify(jws);
-        set = newer;
-    }
-    match found {
-        Verdict::Valid => Ok(set.generation()),
-        Verdict::Forged => Err(InvalidToken::Signature.into()),
-        Verdict::NoSuchKey => Err(InvalidToken::UnknownKey.into()),
     }
 }
 

@@ -1,11 +1,16 @@
-//! Counters of what became of requests: never by whom, so that their number stays small.
+//! Counters of what became of requests, signatures and fetches: never by whom, so that their number stays small.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::algorithm::Algorithm;
 use super::introspection::IntrospectionOutcomes;
 
 /// What became of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// A valid token.
     Granted,
@@ -92,14 +97,83 @@ impl Denial {
     }
 }
 
+/// How one fetch of keys ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// With usable keys, new ones or the same.
+    Success,
+    /// Not within `jwks_timeout`.
+    Timeout,
+    /// Without an answer: no address that may be spoken to, no connection, no trusted certificate.
+    Unreachable,
+    /// With another status than 200, a redirect among them.
+    Status,
+    /// With more than `jwks_max_size`.
+    TooLarge,
+    /// With metadata that lead to no keys.
+    Metadata,
+    /// With a set that has no usable key, or with no set.
+    NoKeys,
+    /// In a fault of ours.
+    Fault,
+}
+
+impl Fetched {
+    const ALL: [Self; 8] = [
+        Self::Success,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Status,
+        Self::TooLarge,
+        Self::Metadata,
+        Self::NoKeys,
+        Self::Fault,
+    ];
+
+    /// The end as a metric's label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Status => "status",
+            Self::TooLarge => "too_large",
+            Self::Metadata => "metadata",
+            Self::NoKeys => "no_keys",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// Upper bounds of the buckets of verifications, in microseconds; one more holds what took longer.
+pub const VERIFICATION_BOUNDS_US: [u64; 8] = [10, 25, 50, 100, 250, 500, 1_000, 5_000];
+
+/// How long signatures of one algorithm took to check.
+#[derive(Debug, Default)]
+struct Verifications {
+    nanoseconds: AtomicU64,
+    buckets: [AtomicU64; VERIFICATION_BOUNDS_US.len() + 1],
+}
+
+/// The signatures of one algorithm that were checked, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VerificationTimes {
+    /// Of what.
+    pub algorithm: Algorithm,
+    /// All of them together, in seconds.
+    pub seconds: f64,
+    /// One for each of [`VERIFICATION_BOUNDS_US`], not cumulative, and the rest.
+    pub buckets: [u64; VERIFICATION_BOUNDS_US.len() + 1],
+}
+
 /// Counters since the process started.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     requests: [AtomicU64; Outcome::ALL.len()],
     cache_hits: AtomicU64,
     cache_misses: AtomicU64,
-    fetches: AtomicU64,
-    failed_fetches: AtomicU64,
+    fetches: [AtomicU64; Fetched::ALL.len()],
+    verifications: [Verifications; Algorithm::ALL.len()],
     denials: [AtomicU64; Denial::ALL.len()],
     /// Questions about opaque tokens.
     pub introspection: IntrospectionOutcomes,
@@ -121,14 +195,19 @@ impl Outcomes {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one fetch of a JWK set.
-    pub fn fetched(&self, success: bool) {
-        let counter = if success {
-            &self.fetches
-        } else {
-            &self.failed_fetches
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts one fetch of keys.
+    pub fn fetched(&self, how: Fetched) {
+        self.fetches[how as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one signature that was checked, good or not, on all the keys that were tried.
+    pub fn verified(&self, algorithm: Algorithm, took: Duration) {
+        let of = &self.verifications[algorithm as usize];
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = VERIFICATION_BOUNDS_US
+            .partition_point(|&bound| bound.saturating_mul(1_000) < nanoseconds);
+        of.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        of.buckets[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one look into a denylist.
@@ -162,12 +241,32 @@ impl Outcomes {
         )
     }
 
-    /// Fetches of JWK sets so far: (successes, failures).
-    pub fn fetches(&self) -> (u64, u64) {
-        (
-            self.fetches.load(Ordering::Relaxed),
-            self.failed_fetches.load(Ordering::Relaxed),
-        )
+    /// Fetches of keys so far, by how they ended.
+    pub fn fetches(&self) -> impl Iterator<Item = (Fetched, u64)> {
+        Fetched::ALL
+            .into_iter()
+            .map(|how| (how, self.fetches[how as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Signatures checked so far, by algorithm; algorithms that no token has used are left out.
+    pub fn verifications(&self) -> impl Iterator<Item = VerificationTimes> {
+        Algorithm::ALL.into_iter().filter_map(|algorithm| {
+            let of = &self.verifications[algorithm as usize];
+            let buckets = of
+                .buckets
+                .each_ref()
+                .map(|bucket| bucket.load(Ordering::Relaxed));
+            let seconds =
+                Duration::from_nanos(of.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
+            buckets
+                .iter()
+                .any(|count| *count > 0)
+                .then_some(VerificationTimes {
+                    algorithm,
+                    seconds,
+                    buckets,
+                })
+        })
     }
 }
 
@@ -181,10 +280,41 @@ mod tests {
         for (times, outcome) in Outcome::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| outcomes.count(outcome));
         }
+        for (times, how) in Fetched::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| outcomes.fetched(how));
+        }
         let counted: Vec<_> = outcomes.requests().collect();
         assert_eq!(
             counted,
             Outcome::ALL.into_iter().zip(0..).collect::<Vec<_>>()
         );
+        let fetched: Vec<_> = outcomes.fetches().collect();
+        assert_eq!(
+            fetched,
+            Fetched::ALL.into_iter().zip(0..).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_record_of_an_outcome_has_the_word_of_the_metric() {
+        for outcome in Outcome::ALL {
+            let text = serde_json::to_value(outcome).unwrap();
+            assert_eq!(text, outcome.label());
+        }
+    }
+
+    #[test]
+    fn a_verification_falls_into_the_first_bucket_that_holds_it() {
+        let outcomes = Outcomes::default();
+        for microseconds in [0, 10, 11, 5_000, 5_001] {
+            outcomes.verified(Algorithm::Es256, Duration::from_micros(microseconds));
+        }
+        let seen: Vec<_> = outcomes.verifications().collect();
+        let [of] = seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(of.algorithm, Algorithm::Es256);
+        assert_eq!(of.buckets, [2, 1, 0, 0, 0, 0, 0, 1, 1]);
+        assert!((of.seconds - 0.010_022).abs() < 1e-9, "{}", of.seconds);
     }
 }

@@ -1,7 +1,7 @@
 //! What outlives an instance: Kong starts and closes instances at every push of configuration; keys, remembered tokens and what
 //! was revoked must not go with them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
@@ -11,7 +11,7 @@ use super::Authenticator;
 use super::config::{InvalidSetting, Settings};
 use super::denylist::list::List;
 use super::denylist::memory::MemoryList;
-use super::keys::{RemoteKeys, RemoteSettings};
+use super::keys::{KeyHealth, RemoteKeys, RemoteSettings};
 use super::outcomes::Outcomes;
 use crate::clock::Clock;
 use crate::stores::{StoreConfig, Stores};
@@ -88,15 +88,11 @@ impl Process {
 
     /// The denylists that a configuration at work looks into.
     pub fn denylists(&self) -> DenylistsAtWork {
-        let known: Vec<Arc<Authenticator>> = {
-            let known = self.authenticators.lock();
-            known.values().filter_map(Weak::upgrade).collect()
-        };
         let mut at_work = DenylistsAtWork {
             maximum_expiration: Some(0),
             ..DenylistsAtWork::default()
         };
-        for authenticator in known {
+        for authenticator in self.at_work() {
             let Some(list) = authenticator.denylist() else {
                 continue;
             };
@@ -129,6 +125,26 @@ impl Process {
                 }
             },
         }
+    }
+
+    /// The issuers whose keys live elsewhere, and how these stand. Where configurations fetch the keys of one issuer apart, the
+    /// worst counts.
+    pub fn key_health(&self) -> BTreeMap<String, KeyHealth> {
+        let mut by_issuer = BTreeMap::new();
+        for authenticator in self.at_work() {
+            for (issuer, health) in authenticator.key_health() {
+                by_issuer
+                    .entry(issuer.to_owned())
+                    .and_modify(|known: &mut KeyHealth| *known = known.worse(health))
+                    .or_insert(health);
+            }
+        }
+        by_issuer
+    }
+
+    fn at_work(&self) -> Vec<Arc<Authenticator>> {
+        let known = self.authenticators.lock();
+        known.values().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn remote(&self, settings: RemoteSettings) -> Arc<RemoteKeys> {

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kong_pdk::PluginConfig as _;
 use llm_plugin_server::admin::listener::{ListenAddress, Listener};
 use llm_plugin_server::admin::{self, Parts, Readiness};
 use llm_plugin_server::cli::ProcessArgs;
 use llm_plugin_server::config::ProcessConfig;
+use llm_plugin_server::jwt::algorithm::Algorithm;
+use llm_plugin_server::jwt::config::Settings;
+use llm_plugin_server::kong::jwt::Config;
 use llm_plugin_server::rate_limiting::outcomes::{
     Decided, DecidedOutcome, Metered, Scope, Settled, Tokens,
 };
@@ -25,6 +29,7 @@ impl Page {
         let plugins =
             Plugins::new(&ProcessConfig::resolve(ProcessArgs::default()).unwrap()).unwrap();
         use_up(&plugins);
+        let authenticator = plugins.jwt.authenticator(tokens()).unwrap();
         // Nobody needs to answer there for the page to have it.
         plugins.stores.in_redis(&RedisConfig::default()).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -56,6 +61,7 @@ impl Page {
             .await
             .unwrap();
         serving.abort();
+        drop(authenticator);
         state_file.stop().await;
         Self::read(&text)
     }
@@ -104,6 +110,16 @@ impl Page {
     }
 }
 
+/// An issuer that publishes its keys. Nobody needs to answer there for the page to have it.
+fn tokens() -> Settings {
+    let config = serde_json::json!({"issuers": [{
+        "issuer": "https://idp.example",
+        "jwks_endpoint": "https://idp.example/jwks",
+        "audience_required": ["llm"],
+    }]});
+    Config::from_json(config).unwrap().into_settings().unwrap()
+}
+
 /// A refusal, a pass that a shadow limit would have refused, a threshold met, and settlements with and without a figure.
 fn use_up(plugins: &Plugins) {
     let limit = Limit {
@@ -137,6 +153,8 @@ fn use_up(plugins: &Plugins) {
             }],
         });
     }
+    let verified = plugins.jwt.outcomes();
+    verified.verified(Algorithm::Es256, Duration::from_micros(57));
     for (source, usage) in [("provider", Some(Tokens::default())), ("reserved", None)] {
         plugins.outcomes.settled(&Settled {
             tenant: "alice",

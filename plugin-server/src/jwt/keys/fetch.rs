@@ -9,6 +9,7 @@ use super::discovery::NotMetadata;
 use super::http::{self, NoBody, chain};
 use super::jwk::NotAKeySet;
 use crate::jwt::config::FetchSettings;
+use crate::jwt::outcomes::Fetched;
 
 /// Why no keys came of a fetch.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,21 @@ pub enum FetchError {
     /// The issuer's metadata do not lead to its keys.
     #[error(transparent)]
     Metadata(#[from] NotMetadata),
+}
+
+impl FetchError {
+    /// How it is counted.
+    pub fn outcome(&self) -> Fetched {
+        match self {
+            Self::TimedOut => Fetched::Timeout,
+            Self::Transport(error) if error.is_timeout() => Fetched::Timeout,
+            Self::Client(_) | Self::Transport(_) => Fetched::Unreachable,
+            Self::Status(_) => Fetched::Status,
+            Self::TooLarge => Fetched::TooLarge,
+            Self::Content(_) => Fetched::NoKeys,
+            Self::Metadata(_) => Fetched::Metadata,
+        }
+    }
 }
 
 /// What is fetched, as media types.

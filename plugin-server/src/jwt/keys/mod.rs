@@ -22,7 +22,7 @@ pub use self::fetch::FetchError;
 pub use self::http::Reach;
 pub use self::jwk::{NotAKeySet, RejectedKey, Unusable};
 pub use self::pem::UnusablePem;
-pub use self::remote::{Origin, RemoteKeys, RemoteSettings, Unavailable};
+pub use self::remote::{KeyHealth, Origin, RemoteKeys, RemoteSettings, Unavailable};
 pub use self::rsa::UntrustedRsa;
 pub use self::secret::{Secret, UnusableSecret};
 use super::algorithm::Algorithm;

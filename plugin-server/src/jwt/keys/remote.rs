@@ -36,7 +36,7 @@ use super::discovery;
 use super::fetch::{Document, FetchError, Fetcher};
 use crate::clock::Clock;
 use crate::jwt::config::FetchSettings;
-use crate::jwt::outcomes::Outcomes;
+use crate::jwt::outcomes::{Fetched, Outcomes};
 
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -81,6 +81,30 @@ pub struct Unavailable {
     pub retry_after: Duration,
 }
 
+/// How an issuer's published keys stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHealth {
+    /// Since they were last fetched, or since they were first wanted if they never were.
+    pub age: Duration,
+    /// How long they serve yet if their provider stays away; zero if there are none.
+    pub serve_for: Duration,
+    /// Whether tokens are judged by keys past `cache_ttl`, or by none, because fetches fail. Keys that nobody has asked for
+    /// since they grew old are not stale: the next request fetches them.
+    pub stale: bool,
+}
+
+impl KeyHealth {
+    /// The worse of two, where one name stands for both.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        Self {
+            age: self.age.max(other.age),
+            serve_for: self.serve_for.min(other.serve_for),
+            stale: self.stale || other.stale,
+        }
+    }
+}
+
 type Flight = Shared<BoxFuture<'static, ()>>;
 
 struct Loaded {
@@ -103,6 +127,8 @@ pub struct RemoteKeys {
     clock: Arc<dyn Clock>,
     outcomes: Arc<Outcomes>,
     fetcher: Fetcher,
+    /// When these keys were first wanted (monotonic).
+    wanted: Duration,
     loaded: ArcSwapOption<Loaded>,
     /// The URL of the set that the metadata named when they last led to keys.
     discovered: Mutex<Option<String>>,
@@ -135,6 +161,7 @@ impl RemoteKeys {
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            wanted: clock.monotonic(),
             clock,
             outcomes,
             fetcher: Fetcher::default(),
@@ -202,6 +229,25 @@ impl RemoteKeys {
         newer()
     }
 
+    /// How they stand, for operators.
+    pub fn health(&self) -> KeyHealth {
+        let FetchSettings {
+            cache_ttl,
+            stale_ttl,
+            ..
+        } = self.settings.fetch;
+        let loaded = self.loaded.load().as_ref().map(|loaded| loaded.at);
+        let since = loaded.unwrap_or(self.wanted);
+        let age = self.clock.monotonic().saturating_sub(since);
+        let life = cache_ttl.saturating_add(stale_ttl);
+        let failing = self.state.lock().failures > 0;
+        KeyHealth {
+            age,
+            serve_for: loaded.map_or(Duration::ZERO, |_| life.saturating_sub(age)),
+            stale: failing && (loaded.is_none() || age >= cache_ttl),
+        }
+    }
+
     /// The keys and their age, unless they are too old for anything.
     fn usable(&self) -> Option<(Arc<KeySet>, Duration)> {
         let FetchSettings {
@@ -234,14 +280,14 @@ impl RemoteKeys {
         // Its own task: it goes on when the request that needed it is gone. It cannot end before `flight` is set below,
         // because it takes the same lock.
         let task = tokio::spawn(async move {
-            let success = AssertUnwindSafe(this.fetch_once(cause))
+            let fetched = AssertUnwindSafe(this.fetch_once(cause))
                 .catch_unwind()
                 .await
-                .unwrap_or(false);
-            this.outcomes.fetched(success);
+                .unwrap_or(Fetched::Fault);
+            this.outcomes.fetched(fetched);
             let mut state = this.state.lock();
             state.flight = None;
-            state.failures = if success {
+            state.failures = if fetched == Fetched::Success {
                 0
             } else {
                 state.failures.saturating_add(1)
@@ -272,8 +318,8 @@ impl RemoteKeys {
         self.pause(&state, Cause::Age).saturating_sub(since)
     }
 
-    /// Whether keys came of it. Takes at most `timeout`.
-    async fn fetch_once(&self, cause: Cause) -> bool {
+    /// Whether keys came of it, or why not. Takes at most `timeout`.
+    async fn fetch_once(&self, cause: Cause) -> Fetched {
         let endpoint = self.settings.origin.url();
         let in_time = tokio::time::timeout(self.settings.fetch.timeout, self.fetch_keys(cause));
         match in_time.await.unwrap_or(Err(FetchError::TimedOut)) {
@@ -292,12 +338,12 @@ impl RemoteKeys {
                     generation = keys.generation(),
                     "keys loaded"
                 );
-                true
+                Fetched::Success
             }
             Err(error) => {
                 let older_keys = self.usable().is_some();
                 tracing::warn!(endpoint, %error, serving_older_keys = older_keys, "keys could not be loaded");
-                false
+                error.outcome()
             }
         }
     }

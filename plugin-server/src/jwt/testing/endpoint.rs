@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{Bench, ISSUER, settings};
 use crate::jwt::config::{KeySource, Settings};
+use crate::jwt::outcomes::Fetched;
 
 /// What a page does with the next request.
 #[derive(Clone)]
@@ -121,11 +122,23 @@ impl Endpoint {
         settings(KeySource::DiscoveryEndpoint(self.metadata_url.clone()))
     }
 
+    /// Fetches so far: (successes, failures).
+    pub(crate) fn fetches(bench: &Bench) -> (u64, u64) {
+        let ended = bench.process.outcomes().fetches();
+        ended.fold((0, 0), |(successes, failures), (how, count)| {
+            if how == Fetched::Success {
+                (successes + count, failures)
+            } else {
+                (successes, failures + count)
+            }
+        })
+    }
+
     /// Waits until this many fetches have ended.
     pub(crate) async fn settled(&self, bench: &Bench, fetches: u64) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let (successes, failures) = bench.process.outcomes().fetches();
+            let (successes, failures) = Self::fetches(bench);
             if successes + failures >= fetches {
                 return;
             }
