@@ -68,7 +68,8 @@ impl Plugins {
         let jwt = Arc::new(Process::with_stores(clock.clone(), Arc::clone(&stores)));
         let overload =
             FailureMode::closed(Status::SERVICE_UNAVAILABLE, "The gateway is overloaded");
-        let authentication = registration!(LlmJwt::new(Arc::clone(&jwt))).overload(overload);
+        let authentication =
+            registration!(LlmJwt::new(Arc::clone(&jwt), telemetry.clone())).overload(overload);
         let server = Server::builder()
             .plugin(bounded(
                 RateLimiting::registration(

@@ -8,6 +8,8 @@
 #[path = "jwt_on_the_socket/introspection.rs"]
 mod introspection;
 mod support;
+#[path = "jwt_on_the_socket/tracing.rs"]
+mod tracing;
 
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -42,11 +44,15 @@ struct Story {
 
 impl Story {
     async fn begin() -> Self {
+        Self::begin_with(ProcessArgs::default()).await
+    }
+
+    async fn begin_with(arguments: ProcessArgs) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let path = dir.path().to_owned();
         let server = tokio::spawn(async move {
-            let mut config = ProcessConfig::resolve(ProcessArgs::default())?;
+            let mut config = ProcessConfig::resolve(arguments)?;
             config.admin.listen = Some(format!("unix:{}/admin.sock", path.display()).parse()?);
             server::serve(&config, &path, async { drop(stopped.await) }).await
         });
@@ -689,6 +695,22 @@ async fn a_configuration_that_cannot_work_is_a_500_that_names_the_plugin() {
         "{:?}",
         exit.body
     );
+    story.end().await;
+}
+
+#[tokio::test]
+async fn an_anonymous_consumer_that_does_not_exist_is_a_500() {
+    let mut story = Story::begin().await;
+    let config = story.config(&json!({"anonymous": "nobody"}));
+    let event = story.access(config, &Request::with_headers(&[])).await;
+    let exit = event.exit.as_ref().unwrap();
+    assert_eq!(exit.status, 500);
+    assert!(
+        String::from_utf8_lossy(&exit.body).contains("llm-jwt"),
+        "{:?}",
+        exit.body
+    );
+    assert_eq!(event.exit_header("WWW-Authenticate"), None);
     story.end().await;
 }
 

@@ -1,4 +1,4 @@
-//! Spans over OTLP/gRPC: one for each decision of `llm-rate-limiting`, one for each settlement.
+//! Spans over OTLP/gRPC: one for each decision of `llm-jwt` and of `llm-rate-limiting`, one for each settlement.
 //!
 //! # Model
 //!
@@ -7,10 +7,14 @@
 //! first span travels through `kong.ctx.shared` as a record ([`KEY`]) and is exported in `log`, under the parent that the header then
 //! names; a refused request's is exported at once, under the client's parent. Without any, our first span starts a trace.
 //!
+//! `llm-jwt` has no phase after `access`. Under a client's parent its span is exported at once: Kong goes on with that trace. Without,
+//! a request that passes leaves it in `kong.ctx.shared` ([`TOKEN_KEY`]), and it goes where that of `llm-rate-limiting` goes; on a
+//! route without that plugin nobody can tell its trace, and it is not exported.
+//!
 //! # Attributes
 //!
 //! OpenTelemetry's GenAI conventions where they fit: `gen_ai.request.model`, `gen_ai.usage.input_tokens`,
-//! `gen_ai.usage.output_tokens`; otherwise `llm.limit.decision`, `llm.limit.name`, `llm.usage.source` and
+//! `gen_ai.usage.output_tokens`; otherwise `llm.jwt.outcome`, `llm.limit.decision`, `llm.limit.name`, `llm.usage.source` and
 //! `http.response.status_code`. Never a body, a header, a claim or a credential.
 //!
 //! # Failure
@@ -22,6 +26,7 @@
 pub(crate) mod config;
 mod exporter;
 mod request;
+mod token;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -41,6 +46,7 @@ use opentelemetry_sdk::trace::{
 use self::config::TracingConfig;
 use self::exporter::Announced;
 pub use self::request::{AccessSpan, Decision, KEY, Settled, SettlementSpan};
+pub use self::token::{TOKEN_KEY, TokenSpan};
 
 /// Finished spans that wait for the collector; more are dropped.
 const QUEUE: usize = 4096;

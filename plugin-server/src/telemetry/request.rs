@@ -11,6 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use serde::{Deserialize, Serialize};
 
+use super::token::TokenRecord;
 use super::{Collector, Finished, Telemetry};
 use crate::clock::wall_clock;
 
@@ -81,6 +82,9 @@ struct Record {
     limit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// Of the token that came with the request, if its span is not exported yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<TokenRecord>,
 }
 
 /// The settlement of a request. When it is dropped, the span that [`AccessSpan::carry`] sent on is exported, and after it this
@@ -109,6 +113,7 @@ impl Telemetry {
                 decision: None,
                 limit: None,
                 model: None,
+                token: None,
             },
         }))
     }
@@ -130,6 +135,13 @@ impl AccessSpan {
     pub fn joins(&mut self, traceparent: Option<&str>) {
         if let Some(access) = &mut self.0 {
             access.parent = traceparent.and_then(parse);
+        }
+    }
+
+    /// What [`TokenSpan::carry`](super::TokenSpan::carry) left in the context: it is exported before this span.
+    pub fn follows(&mut self, carried: Option<&str>) {
+        if let Some(access) = &mut self.0 {
+            access.record.token = carried.and_then(|record| serde_json::from_str(record).ok());
         }
     }
 
@@ -162,9 +174,7 @@ impl Drop for AccessSpan {
             return;
         };
         access.record.ended_ns = nanoseconds(wall_clock());
-        access
-            .collector
-            .export(access.record.finish(), access.parent.as_ref());
+        access.record.export(&access.collector, access.parent);
     }
 }
 
@@ -197,8 +207,7 @@ impl Drop for SettlementSpan {
             if let Some(model) = &record.model {
                 attributes.push(KeyValue::new("gen_ai.request.model", model.clone()));
             }
-            let access = collector.export(record.finish(), parent.as_ref());
-            parent.get_or_insert(access);
+            parent = Some(record.export(collector, parent));
         }
         if let Some(settled) = settlement.settled {
             attributes.extend(settled.attributes());
@@ -215,6 +224,20 @@ impl Drop for SettlementSpan {
 }
 
 impl Record {
+    /// Exports it, after the token's if that is with it, and tells whom later spans may follow: `parent`, or the first of these.
+    fn export(mut self, collector: &Collector, parent: Option<SpanContext>) -> SpanContext {
+        let token = self.token.take().map(TokenRecord::finish);
+        let parent = match token {
+            Some(span) => {
+                let token = collector.export(span, parent.as_ref());
+                Some(parent.unwrap_or(token))
+            }
+            None => parent,
+        };
+        let access = collector.export(self.finish(), parent.as_ref());
+        parent.unwrap_or(access)
+    }
+
     fn finish(self) -> Finished {
         let text =
             |name, value: Option<Cow<'static, str>>| value.map(|value| KeyValue::new(name, value));
@@ -256,7 +279,7 @@ impl Settled {
 }
 
 /// The span that a `traceparent` names (W3C Trace Context, section 3.2).
-fn parse(traceparent: &str) -> Option<SpanContext> {
+pub(super) fn parse(traceparent: &str) -> Option<SpanContext> {
     let headers = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     let parent = context.span().span_context().clone();
@@ -264,11 +287,11 @@ fn parse(traceparent: &str) -> Option<SpanContext> {
 }
 
 /// Nanoseconds since the Unix epoch, up to the year 2554.
-fn nanoseconds(moment: SystemTime) -> u64 {
+pub(super) fn nanoseconds(moment: SystemTime) -> u64 {
     let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn moment(nanoseconds: u64) -> SystemTime {
+pub(super) fn moment(nanoseconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(nanoseconds)
 }

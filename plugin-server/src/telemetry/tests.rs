@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tonic::transport::server::TcpIncoming;
 
 use super::*;
+use crate::jwt::outcomes::Outcome;
 
 const CLIENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const KONG: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
@@ -221,6 +222,7 @@ async fn a_trace_that_others_do_not_keep_is_not_kept_here() {
         let carried = admit(telemetry, Some(NOT_SAMPLED));
         settle(telemetry, &carried, Some(NOT_SAMPLED));
         drop(telemetry.settlement());
+        judge(telemetry, Some(NOT_SAMPLED), Outcome::Granted);
     })
     .await;
     assert!(spans.is_empty(), "{spans:?}");
@@ -240,6 +242,98 @@ async fn a_record_that_is_not_ours_and_a_long_model_do_no_harm() {
     };
     assert_eq!(log.name, "llm-rate-limiting log");
     assert!(attributes(access)[0].len() <= "gen_ai.request.model=".len() + 128);
+}
+
+/// A token's judgement, and what is left of it for another plugin.
+fn judge(telemetry: &Telemetry, traceparent: Option<&str>, outcome: Outcome) -> Option<String> {
+    let mut span = telemetry.token();
+    span.joins(traceparent.map(str::as_bytes));
+    span.decided(outcome);
+    (outcome == Outcome::Granted)
+        .then(|| span.carry())
+        .flatten()
+}
+
+#[tokio::test]
+async fn a_token_s_span_under_the_client_s_is_exported_at_once_whatever_its_outcome() {
+    for outcome in [Outcome::Granted, Outcome::Invalid] {
+        let spans = spans(|telemetry| {
+            assert_eq!(judge(telemetry, Some(CLIENT), outcome), None);
+        })
+        .await;
+        let [token] = &spans[..] else {
+            panic!("{spans:?}");
+        };
+        assert_eq!(token.name, "llm-jwt access");
+        assert_eq!(hex(&token.trace_id), TRACE);
+        assert_eq!(hex(&token.parent_span_id), "b7ad6b7169203331");
+        assert_eq!(
+            attributes(token),
+            [format!("llm.jwt.outcome={}", outcome.label())]
+        );
+        let status = token.status.as_ref().map(|status| status.code);
+        assert_ne!(status, Some(StatusCode::Error as i32));
+    }
+}
+
+#[tokio::test]
+async fn a_token_s_span_without_a_client_s_joins_the_trace_that_kong_propagates() {
+    let spans = spans(|telemetry| {
+        let left = judge(telemetry, None, Outcome::Granted).unwrap();
+        let mut access = telemetry.access();
+        access.joins(None);
+        access.follows(Some(&left));
+        access.decided(Decision::Granted, None);
+        let carried = access.carry().unwrap();
+        settle(telemetry, &carried, Some(KONG));
+    })
+    .await;
+    let [token, access, log] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    assert_eq!(
+        [&token.name, &access.name, &log.name],
+        [
+            "llm-jwt access",
+            "llm-rate-limiting access",
+            "llm-rate-limiting log"
+        ]
+    );
+    for span in [token, access, log] {
+        assert_eq!(hex(&span.trace_id), TRACE);
+        assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
+    }
+    assert!(token.end_time_unix_nano <= access.start_time_unix_nano);
+}
+
+#[tokio::test]
+async fn without_any_trace_the_token_s_span_starts_one_and_the_decision_follows_it() {
+    let spans = spans(|telemetry| {
+        let left = judge(telemetry, None, Outcome::Granted).unwrap();
+        let mut access = telemetry.access();
+        access.follows(Some(&left));
+        access.decided(Decision::Denied, Some("per-minute"));
+        drop(access);
+        judge(telemetry, None, Outcome::Missing);
+    })
+    .await;
+    let [token, access, refused] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    assert!(token.parent_span_id.is_empty());
+    assert_eq!(access.parent_span_id, token.span_id);
+    assert_eq!(access.trace_id, token.trace_id);
+    assert_ne!(refused.trace_id, token.trace_id);
+}
+
+#[tokio::test]
+async fn a_token_that_nothing_was_decided_about_is_an_error() {
+    let spans = spans(|telemetry| drop(telemetry.token())).await;
+    let [token] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    let status = token.status.as_ref().unwrap();
+    assert_eq!(status.code, StatusCode::Error as i32);
 }
 
 /// Lines that this process logs while a test runs, as text.
@@ -336,4 +430,5 @@ fn without_a_collector_nothing_is_recorded() {
     let mut access = off.access();
     access.joins(Some(CLIENT));
     assert_eq!(access.carry(), None);
+    assert_eq!(off.token().carry(), None);
 }

@@ -14,7 +14,8 @@ use kong_pdk::argument::{EntityId, MaxEntries, Status};
 use kong_pdk::plugin::Access;
 use kong_pdk::request::Headers;
 use kong_pdk::{
-    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, nginx, phase, request,
+    ByteString, ConfigError, Exit, Flow, HandlerError, Kong, Plugin, client, ctx, nginx, phase,
+    request,
 };
 
 pub use self::config::Config;
@@ -29,17 +30,19 @@ use crate::jwt::refusal::Refusal;
 use crate::jwt::resource::ProtectedResource;
 use crate::jwt::token::{Found, Search};
 use crate::jwt::{Authenticator, Consumer, Lookup, Verified};
+use crate::telemetry::{self, Telemetry};
 
 /// The plugin. Its process outlives every instance.
 #[derive(Debug)]
 pub struct LlmJwt {
     process: Arc<Process>,
+    telemetry: Telemetry,
 }
 
 impl LlmJwt {
-    /// The plugin on a process's keys and caches.
-    pub fn new(process: Arc<Process>) -> Self {
-        Self { process }
+    /// The plugin on a process's keys and caches, which sends its spans there.
+    pub fn new(process: Arc<Process>, telemetry: Telemetry) -> Self {
+        Self { process, telemetry }
     }
 }
 
@@ -97,12 +100,15 @@ impl Access for LlmJwt {
         authenticator: &Arc<Authenticator>,
         kong: &mut Kong<phase::Access>,
     ) -> Result<Flow, HandlerError> {
+        let mut span = self.telemetry.token();
         let shown = ask(authenticator, kong).await?;
+        span.joins(shown.headers.get("traceparent"));
         let settings = authenticator.settings();
         if let Some(resource) = &settings.protected_resource
             && resource.metadata_endpoint == shown.path
         {
             authenticator.outcomes().count(Outcome::Metadata);
+            span.decided(Outcome::Metadata);
             return Ok(Flow::Exit(exit(answer::metadata(
                 resource,
                 settings,
@@ -112,15 +118,20 @@ impl Access for LlmJwt {
         match decide(authenticator, &shown, kong).await? {
             Ok(passing) => {
                 authenticator.outcomes().count(passing.outcome());
+                span.decided(passing.outcome());
                 Upstream {
                     settings,
                     headers: &shown.headers,
                     query: &shown.query,
                 }
                 .prepare(&passing, kong);
+                if let Some(carried) = span.carry() {
+                    kong.defer(ctx::set_shared(telemetry::TOKEN_KEY, carried));
+                }
                 Ok(Flow::Continue)
             }
             Err(refusal) => {
+                span.decided(refusal.outcome());
                 let scheme = shown.search.scheme();
                 Ok(Flow::Exit(refuse(authenticator, &refusal, scheme, kong)))
             }

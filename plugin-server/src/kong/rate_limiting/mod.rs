@@ -136,9 +136,11 @@ impl Access for RateLimiting {
             mut caller,
             path,
             traceparent,
+            token_trace,
             body,
         } = ask(policy.needs(), self.telemetry.is_on(), kong).await?;
         span.joins(traceparent.as_deref());
+        span.follows(token_trace.as_deref());
         if policy.needs_address(&caller) {
             caller.ip = kong.call(client::get_forwarded_ip()).await?.to_vec();
         }
@@ -282,6 +284,8 @@ struct Asked {
     caller: Caller,
     path: Option<String>,
     traceparent: Option<String>,
+    /// The span of `llm-jwt`, if nobody has exported it.
+    token_trace: Option<String>,
     body: Option<Sent>,
 }
 
@@ -297,8 +301,8 @@ async fn ask(
     traced: bool,
     kong: &mut Kong<phase::Access>,
 ) -> Result<Asked, kong_pdk::Error> {
-    let (ip, consumer, claims, credential, service, route, headers, path, size, trace, body) = kong
-        .batch((
+    let (ip, consumer, claims, credential, service, route, headers, path, size, trace, token, body) =
+        kong.batch((
             needs.address.then(client::get_forwarded_ip),
             needs.consumer.then(client::get_consumer),
             needs.claims.then(|| ctx::get_shared(JWT)),
@@ -311,6 +315,7 @@ async fn ask(
                 .content_length
                 .then(|| request::get_header("content-length")),
             traced.then(|| request::get_header("traceparent")),
+            traced.then(|| ctx::get_shared(telemetry::TOKEN_KEY)),
             needs.body.then(request::get_raw_body),
         ))
         .await?;
@@ -354,6 +359,7 @@ async fn ask(
         traceparent: trace
             .flatten()
             .map(|text| text.to_string_lossy().into_owned()),
+        token_trace: token.and_then(|carried| carried.as_str().map(str::to_owned)),
         body: body
             .map(Sent::Body)
             // A body that announces no size is not estimated: most requests without one have no body.
