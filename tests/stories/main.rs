@@ -93,6 +93,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         authentication::credentials_do_not_reach_the_provider,
         authentication::a_client_without_a_token_is_told_where_to_get_one,
         authentication::claims_and_a_condition_decide_who_passes,
+        authentication::a_token_without_a_consumer_is_limited_by_its_credential unless |target| {
+            (!target.is_real_kong()).then_some("the stand-in has no rate-limiting")
+        },
         revocation::a_revoked_token_is_refused_although_it_is_remembered unless without_admin,
         revocation::a_token_revoked_at_one_node_is_refused_at_the_other unless without_redis,
         revocation::a_denylist_that_is_away_refuses_or_lets_pass_as_configured unless without_redis,
