@@ -1,11 +1,13 @@
-//! What ships around the binaries agrees with them and with itself: Kong's configuration and topics, compose, the Helm layers, the comparison.
+//! What ships around the binaries agrees with them and with itself: Kong's configuration and topics, compose, the Helm layers, the comparisons, the attacks.
 //!
 //! Nothing here needs a cluster or an engine. Where the machine has more (`docker compose`, `promtool`, `helm` with the chart's path in
 //! `KONG_CHART`, `kubernetes-validate`), the real tool looks too; where it has not, that check is named as skipped.
 
+mod attacks;
 mod comparison;
 mod compose;
 mod document;
+mod evidence;
 mod helm;
 mod kong_conf;
 mod observe;
@@ -135,6 +137,11 @@ const CHECKS: &[Check] = &[
     (
         "comparison_cites_each_footnote",
         comparison::cites_each_footnote,
+    ),
+    ("attacks_are_tested_and_told", attacks::are_tested_and_told),
+    (
+        "attacks_get_the_answers_of_the_readme",
+        attacks::answers_are_the_readme_s,
     ),
 ];
 

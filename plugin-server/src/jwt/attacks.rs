@@ -14,6 +14,7 @@ use super::expression::{Expression, RequestLine, Unmet};
 use super::identity::UpstreamHeader;
 use super::presented::{Presented, Scheme};
 use super::refusal::{Forbidden, InvalidToken, Refusal};
+use super::testing::endpoint::{Behaviour, Endpoint};
 use super::testing::*;
 use super::token::Malformed;
 
@@ -150,12 +151,13 @@ async fn an_algorithm_that_the_issuer_may_not_use_is_refused() {
 #[tokio::test]
 async fn keys_in_the_header_are_never_used() {
     let attacker = TestKey::new_p256();
+    let elsewhere = Endpoint::start(Behaviour::Keys(vec![attacker.jwk("k1")])).await;
     let bench = Bench::new(settings(jwks(&[TestKey::p256().jwk("k1")])));
     let certificate = STANDARD.encode(b"certificate");
     for (member, value) in [
         ("jwk", attacker.jwk("k1")),
-        ("jku", json!("http://127.0.0.1:9/jwks.json")),
-        ("x5u", json!("http://127.0.0.1:9/chain.pem")),
+        ("jku", json!(elsewhere.url)),
+        ("x5u", json!(elsewhere.url)),
         ("x5c", json!([certificate])),
     ] {
         let mut header = json!({"alg": "ES256", "kid": "k1"});
@@ -174,6 +176,7 @@ async fn keys_in_the_header_are_never_used() {
             "{member}"
         );
     }
+    assert_eq!(elsewhere.requests(), 0, "nobody is asked for them");
 }
 
 #[tokio::test]
