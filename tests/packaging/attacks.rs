@@ -26,7 +26,7 @@ fn page() -> Result<String> {
 fn rows(page: &str) -> impl Iterator<Item = [&str; 3]> {
     page.lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
-        .filter_map(|row| row.split(" | ").collect::<Vec<_>>().try_into().ok())
+        .filter_map(|row| <[&str; 3]>::try_from(row.split(" | ").collect::<Vec<_>>()).ok())
         .filter(|[_, _, tests]| *tests != "tests")
 }
 

@@ -176,6 +176,55 @@ pub(crate) fn builds_targets_that_exist() -> Result<()> {
     Ok(())
 }
 
+const CAPSTONE: &str = "kong/capstone/compose.yml";
+
+/// The capstone's file adds agents and changes `configure`, which then has all that the capstone's `kong.yml` reads.
+pub(crate) fn capstone_fits() -> Result<()> {
+    let added = yaml(CAPSTONE)?;
+    let added = at(&added, "/services")?
+        .as_object()
+        .context("services is no map")?;
+    let configure = &added["configure"];
+    let own = configure["environment"]
+        .as_object()
+        .context("no environment")?;
+    let base = services()?;
+    let given = base["configure"]["environment"]
+        .as_object()
+        .context("configure has no environment")?;
+    let command = strings(configure, "command");
+    let file = command.last().context("no command")?;
+    let file = file.strip_prefix('/').context("no absolute path")?;
+    for rest in text(file)?.split("env \"").skip(1) {
+        let name = rest.split('"').next().unwrap_or_default();
+        ensure!(
+            own.contains_key(name) || given.contains_key(name),
+            "configure is not given {name}"
+        );
+    }
+    for (name, service) in added.iter().filter(|(name, _)| *name != "configure") {
+        let target = service["build"]["target"].as_str().context("no target")?;
+        ensure!(
+            text("kong/Dockerfile")?.contains(&format!(" AS {target}\n")),
+            "{name} builds {target}"
+        );
+        let address = strings(service, "command")
+            .last()
+            .and_then(|address| {
+                address
+                    .rsplit_once(':')
+                    .map(|(_, port)| format!("{name}:{port}"))
+            })
+            .context("no address")?;
+        ensure!(
+            own.values()
+                .any(|value| value == &Value::from(address.clone())),
+            "no target is {address}"
+        );
+    }
+    Ok(())
+}
+
 pub(crate) fn tool() -> Result<(), String> {
     match Command::new("docker").args(["compose", "version"]).output() {
         Ok(output) if output.status.success() => Ok(()),
@@ -185,7 +234,17 @@ pub(crate) fn tool() -> Result<(), String> {
 
 pub(crate) fn the_tool_accepts_it() -> Result<()> {
     let output = Command::new("docker")
-        .args(["compose", "--profile", "*", "config", "--quiet"])
+        .args([
+            "compose",
+            "--file",
+            "docker-compose.yml",
+            "--file",
+            CAPSTONE,
+        ])
+        .args(["--profile", "*", "config", "--quiet"])
+        .env("AGENT_JWT_PUBLIC_KEY", "a key")
+        .env("PARTNER_KEY", "a key")
+        .env("AGENT_LLM_KEY", "a key")
         .current_dir(repository())
         .env("LLM_JWT_PUBLIC_KEY", "a key")
         .env("NIGHTLY_REPORT_KEY", "a key")

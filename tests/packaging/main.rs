@@ -119,6 +119,14 @@ const CHECKS: &[Check] = &[
         helm::topics::every_topic_has_a_manifest,
     ),
     (
+        "capstone_means_the_same_in_kubernetes",
+        helm::topics::the_capstone_means_the_same_in_kubernetes,
+    ),
+    (
+        "capstone_overrides_services_that_compose_has",
+        compose::capstone_fits,
+    ),
+    (
         "manifests_mean_the_same_as_topics",
         helm::topics::manifests_mean_the_same_as_topics,
     ),

@@ -174,20 +174,20 @@ fn client() -> ClientBuilder {
 }
 
 /// Someone on the proxy's plain port.
-struct Visitor {
+pub(crate) struct Visitor {
     client: Client,
     url: String,
 }
 
 impl Visitor {
-    fn new(world: &World) -> Result<Self> {
+    pub(crate) fn new(world: &World) -> Result<Self> {
         Ok(Self {
             client: client().build()?,
             url: world.gateway.proxy_url(),
         })
     }
 
-    fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.url))
     }
 
@@ -195,13 +195,13 @@ impl Visitor {
         self.client.post(format!("{}{path}", self.url))
     }
 
-    fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
 }
 
 /// Sends a request, reads its answer and insists on its status.
-async fn answered(request: RequestBuilder, status: u16) -> Result<Answer> {
+pub(crate) async fn answered(request: RequestBuilder, status: u16) -> Result<Answer> {
     let answer = Answer::read(request.send().await?).await?;
     ensure!(
         answer.status == status,
@@ -213,6 +213,6 @@ async fn answered(request: RequestBuilder, status: u16) -> Result<Answer> {
 }
 
 /// What an agent was sent under a header; null if it was not.
-fn seen<'a>(answer: &'a Answer, header: &str) -> &'a Value {
+pub(crate) fn seen<'a>(answer: &'a Answer, header: &str) -> &'a Value {
     &answer.body["headers"][header][0]
 }

@@ -89,6 +89,17 @@ pub(super) fn files() -> impl Iterator<Item = PathBuf> {
     })
 }
 
+/// The capstone as Kubernetes objects.
+const CAPSTONE: &str = "kong/capstone/kubernetes.yaml";
+
+/// The capstone in Kubernetes' words means what its declarative file means.
+pub(crate) fn the_capstone_means_the_same_in_kubernetes() -> Result<()> {
+    let directory = repository().join("kong/capstone");
+    let made = to_k8s(&directory, &[Path::new("kong.yml")], None)?;
+    let head = "# kong/capstone/kong.yml as Kubernetes objects, written by `kongctl to-k8s`; README.md says how to apply them.\n";
+    agrees(&repository().join(CAPSTONE), head, &made)
+}
+
 /// Every file of every topic has a manifest.
 pub(crate) fn every_topic_has_a_manifest() -> Result<()> {
     let known: BTreeSet<&str> = TOPICS.iter().map(|topic| topic.file).collect();
@@ -111,34 +122,36 @@ pub(crate) fn every_topic_has_a_manifest() -> Result<()> {
 
 /// A manifest and what kongctl makes of its topic mean the same.
 pub(crate) fn manifests_mean_the_same_as_topics() -> Result<()> {
-    let update = env::var_os("UPDATE_MANIFESTS").is_some();
     for (form, flag) in FORMS {
         for topic in TOPICS
             .iter()
             .filter(|topic| flag.is_none() || topic.has_ingress)
         {
-            let made = to_k8s(topic, flag).with_context(|| format!("{form}: {}", topic.file))?;
+            let files = [Path::new("agent.yml"), Path::new(topic.file)];
+            let made = to_k8s(&topics_directory(), &files, flag)
+                .with_context(|| format!("{form}: {}", topic.file))?;
             let path = manifests()
                 .join(form)
                 .join(format!("{}.yaml", topic.manifest));
-            if update {
-                fs::create_dir_all(manifests().join(form))?;
-                fs::write(&path, format!("{}{made}", head(topic)))?;
-            }
-            let kept = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            ensure!(
-                parse_stream(&kept)? == parse_stream(&made)?,
-                "{} is not what kongctl makes of {}: UPDATE_MANIFESTS=1 writes it anew",
-                path.display(),
-                topic.file
-            );
-            ensure!(
-                kept.starts_with(&head(topic)),
-                "{}: its head",
-                path.display()
-            );
+            agrees(&path, &head(topic), &made)?;
         }
     }
+    Ok(())
+}
+
+/// A file is `head`, and then means what `made` means; where that is asked for, it is written anew.
+fn agrees(path: &Path, head: &str, made: &str) -> Result<()> {
+    if env::var_os("UPDATE_MANIFESTS").is_some() {
+        fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+        fs::write(path, format!("{head}{made}"))?;
+    }
+    let kept = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    ensure!(
+        parse_stream(&kept)? == parse_stream(made)?,
+        "{} is not what kongctl makes of it: UPDATE_MANIFESTS=1 writes it anew",
+        path.display()
+    );
+    ensure!(kept.starts_with(head), "{}: its head", path.display());
     Ok(())
 }
 
@@ -150,16 +163,15 @@ fn head(topic: &Topic) -> String {
     )
 }
 
-fn to_k8s(topic: &Topic, form: Option<&str>) -> Result<String> {
-    let files = [Path::new("agent.yml"), Path::new(topic.file)];
+fn to_k8s(directory: &Path, files: &[&Path], form: Option<&str>) -> Result<String> {
     let mut command = Command::new(built_binary("kongctl")?);
     command
         .arg("to-k8s")
         .args(form)
         .args(files)
-        .current_dir(topics_directory());
+        .current_dir(directory);
     for file in files {
-        let text = fs::read_to_string(topics_directory().join(file))?;
+        let text = fs::read_to_string(directory.join(file))?;
         for rest in text.split("env \"").skip(1) {
             let name = rest.split('"').next().unwrap_or_default();
             command.env(name, value_of(name));
@@ -183,6 +195,8 @@ fn value_of(name: &str) -> String {
         "AGENT_PORT" | "AGENT_CANARY_PORT" => "8080".to_owned(),
         "AGENT_STABLE" => format!("{}:8080", service("agent-stable")),
         "AGENT_CANARY" => format!("{}:8080", service("agent-canary")),
+        "LLM_HOST" => service("llm"),
+        "LLM_PORT" => "8080".to_owned(),
         "AGENT_READ_TIMEOUT" => "60000".to_owned(),
         "AGENT_DOMAIN" => "agents.example.com".to_owned(),
         "OIDC_ISSUER" => "https://idp.example.com".to_owned(),
