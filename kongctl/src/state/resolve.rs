@@ -78,7 +78,7 @@ pub(crate) fn resolve(
         }
     }
     let mut desired = resolver.desired;
-    desired.entities.name_all();
+    desired.entities.name_all_beside(current);
     desired
 }
 

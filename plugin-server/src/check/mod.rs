@@ -132,10 +132,22 @@ impl Subject {
             .iter()
             .find(|group| group.contains(&field.as_str()));
         for name in together.copied().unwrap_or(&[field.as_str()]) {
+            if let Some((list, field)) = self.alternative
+                && field == *name
+                && config.contains_key(field)
+                && config.get(list).is_none_or(is_empty)
+                && let Some((_, spare)) = self.spares.iter().find(|(name, _)| *name == list)
+            {
+                config.insert(list.to_owned(), json!([spare(0)]));
+            }
             config.remove(*name);
         }
         true
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_none_or(Vec::is_empty)
 }
 
 fn told(path: &Path, reason: &Reason) -> String {

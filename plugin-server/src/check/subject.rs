@@ -21,6 +21,8 @@ pub struct Subject {
     pub(super) judge: fn(Value) -> Result<(), Refusal>,
     /// For lists, an entry that works, different at each index.
     pub(super) spares: &'static [(&'static str, fn(usize) -> Value)],
+    /// A list, and a field in whose presence nothing has to be in it.
+    pub(super) alternative: Option<(&'static str, &'static str)>,
     /// Fields of which none means anything without the others.
     pub(super) together: &'static [&'static [&'static str]],
     /// Puts something that works in the place of a value that nobody knows. False where only [`Self::spares`] help.
@@ -44,6 +46,7 @@ static SUBJECTS: [Subject; 2] = [
             ),
             ("prices", |_| json!({"model": "*", "input": 0, "output": 0})),
         ],
+        alternative: None,
         together: &[&["policy", "redis"]],
         stand_in: stand_in_limits,
     },
@@ -68,6 +71,7 @@ static SUBJECTS: [Subject; 2] = [
             ("consumer_claims", |_| json!(["sub"])),
             ("scopes_required", |_| json!("spare")),
         ],
+        alternative: Some(("issuers", "introspection_endpoint")),
         together: &[
             &[
                 "resource",
@@ -83,6 +87,16 @@ static SUBJECTS: [Subject; 2] = [
             ],
             &["consumer_claims", "consumer_by"],
             &["denylist", "redis"],
+            &[
+                "introspection_endpoint",
+                "introspection_issuer",
+                "introspection_client_id",
+                "introspection_client_secret",
+                "introspection_audience_claim",
+                "introspection_audience_required",
+                "introspection_insecure_skip_audience",
+                "introspect_jwt_tokens",
+            ],
         ],
         stand_in: stand_in_jwt,
     },
@@ -160,7 +174,15 @@ const SECRET: &str =
 fn stand_in_jwt(config: &mut Map<String, Value>, path: &[Step]) -> bool {
     let value = match &names(path)[..] {
         // Allowed, perhaps: then what depends on it is right.
-        ["allow_http_jwks" | "allow_private_jwks"] => json!(true),
+        [
+            "allow_http_jwks"
+            | "allow_private_jwks"
+            | "allow_http_introspection"
+            | "allow_private_introspection",
+        ] => json!(true),
+        ["introspection_endpoint" | "introspection_issuer"] => json!("https://unknown.invalid/"),
+        ["introspection_client_id" | "introspection_client_secret"]
+        | ["introspection_audience_required", _] => json!("unknown"),
         ["anonymous" | "realm"] | ["issuers", _, "audience_required", _] => json!("unknown"),
         [
             "issuers",

@@ -104,8 +104,15 @@ fn page(
         text::clean(&entity.label)
     );
     let body = body(entity, schemas);
-    let said = body.iter().filter(|(_, value)| !is_nothing(value));
-    let width = said.clone().map(|(name, _)| name.len()).max().unwrap_or(0);
+    // As the table of kinds has them; what is not a person's word comes last.
+    let record = entity.kind.record();
+    let rank = |name: &String| record.fields.get_index_of(name).unwrap_or(usize::MAX);
+    let mut said: Vec<_> = body
+        .iter()
+        .filter(|(_, value)| !is_nothing(value))
+        .collect();
+    said.sort_by_key(|(name, _)| rank(name));
+    let width = said.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in said {
         let parent = entity.kind.references().find(|(field, ..)| field == name);
         let value = match (parent, reference_id(value)) {

@@ -233,7 +233,7 @@ mod tests {
         };
         assert_eq!(
             read(&fields, Some("llm")),
-            json!({"host": "b", "x": {"y": [1, "two"], "z": 2}, "port": 81, "tags": ["a", "b"], "path": null, "name": "llm"})
+            json!({"host": "b", "x": {"y": [1, "two"], "z": 2}, "port": 81, "tags": ["a", "b"], "path": "", "name": "llm"})
         );
     }
 

@@ -170,10 +170,11 @@ impl Writer {
 
 /// The field's default, or something of its type.
 fn placeholder(field: &Map<String, Value>) -> Value {
-    if let Some(default) = field.get("default") {
+    let inner = |part: &str| field.get(part).and_then(Value::as_object);
+    let lists_records = inner("elements").is_some_and(|inner| inner.contains_key("fields"));
+    if let Some(default) = field.get("default").filter(|_| !lists_records) {
         return default.clone();
     }
-    let inner = |part: &str| field.get(part).and_then(Value::as_object);
     match field
         .get("type")
         .and_then(Value::as_str)

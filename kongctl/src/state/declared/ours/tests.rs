@@ -728,6 +728,10 @@ fn issuers_and_what_else_cannot_work_are_told_at_their_place() {
             &["introspection_issuer: introspection_endpoint needs it"],
         ),
         (
+            "issuers: [ISSUER]\nintrospection_client_id: §c",
+            &["introspection_client_id: nobody is asked"],
+        ),
+        (
             "^introspection_endpoint: 'https://i.example/'\nCLIENT",
             &["introspection_audience_required: name the audiences"],
         ),
@@ -822,6 +826,10 @@ fn what_is_not_at_hand_is_no_mistake() {
         format!("issuers: [ISSUER], resource: {unset}, metadata_endpoint: /m, authorization_servers: [{unset}]"),
         format!("issuers: [ISSUER], expression: {unset}, anonymous: {unset}, realm: {unset}, leeway: {unset}"),
         format!("issuers: {unset}"),
+        format!(
+            "introspection_endpoint: {unset}, introspection_issuer: {unset}, introspection_client_id: c, \
+             introspection_client_secret: '{{vault://env/s}}', introspection_audience_required: [{unset}]"
+        ),
     ] {
         let file = format!("plugins: [{{name: llm-jwt, config: {{{}}}}}]", text.replace("ISSUER", ISSUER));
         assert_eq!(told(&file), [""; 0], "{file}");
@@ -865,7 +873,7 @@ plugins:
         told(text),
         [
             "3:31: llm-rate-limiting: limits[0].limit: must be greater than 0",
-            "12:7: llm-jwt: issuers: is missing",
+            "12:7: llm-jwt: issuers: at least one issuer is needed, or introspection_endpoint",
             "15:48: llm-rate-limiting: limits: must not be empty",
             "17:89: llm-rate-limiting: redis: policy redis needs a host, cluster_nodes or sentinel_nodes in redis, to know where it is",
         ]
