@@ -101,7 +101,8 @@ impl Process {
             }
             let settings = authenticator.settings();
             let names = settings.issuers.iter().map(|issuer| issuer.name.clone());
-            at_work.issuers.extend(names);
+            let asked = settings.introspection.iter().map(|it| it.issuer.clone());
+            at_work.issuers.extend(names.chain(asked));
             let longest = settings.time_bounds.maximum_expiration;
             at_work.maximum_expiration = at_work
                 .maximum_expiration
