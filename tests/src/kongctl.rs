@@ -38,9 +38,15 @@ impl Kongctl {
 
     /// Runs it; fails with all that it said if its exit code is not 0.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.run_in(&env::current_dir()?, arguments).await
+    }
+
+    /// The same in a directory.
+    pub async fn run_in(&self, directory: &Path, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
+            .current_dir(directory)
             .env("KONGCTL_ADMIN_URL", &self.admin_url)
             .env("NO_COLOR", "1")
             .envs(&self.variables);

@@ -132,11 +132,13 @@ pub(super) fn shown_plans(nodes: &[Planned]) -> Vec<changes::Planned<'_>> {
     shown.collect()
 }
 
-/// What each node without a database will load. Where they come to the same, it is the same text, and their hashes agree.
+/// What each node without a database will load. Where they come to the same, it is the same text, and their hashes agree; for
+/// that, a node loads again what it has if another one changes.
 fn payloads(nodes: &[Planned], order: &Order<'_>) -> Vec<Option<Value>> {
+    let changes = nodes.iter().any(|node| !node.plan.is_empty());
     let mut payloads: Vec<Option<Value>> = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let payload = (mode(node, order) == Mode::Dbless)
+        let payload = (changes && mode(node, order) == Mode::Dbless)
             .then(|| dbless::payload(&node.plan, &node.current, node.hashed_passwords));
         let first = payloads.first().and_then(Option::as_ref);
         let same = payload
@@ -199,7 +201,7 @@ impl<'a> Job<'a> {
             progress.ended(matches!(outcome, Outcome::Done));
         };
         let report = match &self.payload {
-            _ if plan.is_empty() => Report::empty(),
+            None if plan.is_empty() => Report::empty(),
             Some(payload) => {
                 let standing = self.node.standing.as_ref();
                 let load = dbless::Load {

@@ -146,6 +146,7 @@ pub(crate) fn payload(plan: &Plan, current: &Inventory, hashed_passwords: bool) 
 /// True if a node would have the same by both payloads, timestamps aside: one may write out defaults that the other leaves to the node.
 pub(crate) fn is_same(one: &Value, other: &Value, schemas: &Schemas) -> bool {
     let (one, other) = (entries(one), entries(other));
+    for (key, body) in &one { eprintln!("DBG {key:?} {:?} || {:?}", other.get(key).map(|f| compare(key.0, body, f, schemas, true)),  other.get(key).map(|f| compare(key.0, f, body, schemas, true))); }
     one.len() == other.len()
         && one.iter().all(|(key @ (kind, _), body)| {
             other.get(key).is_some_and(|found| {

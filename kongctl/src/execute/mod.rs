@@ -71,9 +71,8 @@ impl Report {
 
     /// True if the node is now as planned.
     pub(crate) fn is_complete(&self) -> bool {
-        self.outcomes
-            .iter()
-            .all(|outcome| matches!(outcome, Outcome::Done))
+        let done = |outcome| matches!(outcome, &Outcome::Done);
+        self.error.is_none() && self.outcomes.iter().all(done)
     }
 }
 

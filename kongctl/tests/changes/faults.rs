@@ -126,6 +126,9 @@ impl World {
     }
 }
 
+/// Writes that are in flight at most when the node dies.
+const IN_FLIGHT: u64 = 32;
+
 const SYNC: &str = "sync -o json --retries 1 --timeout 2s kong.yml";
 
 fn dies_at(fatal: usize) -> impl Fn(usize, &Method, &str) -> Fate {

@@ -23,7 +23,7 @@ services:
 - name: llm
   url: http://provider.example/v2
   routes:
-  - {name: talk, paths: [/chat], plugins: [{name: cors}]}
+  - {name: talk, paths: [/chat], plugins: [{name: request-termination}]}
 consumers: [{username: bob, keyauth_credentials: [{key: alice-key}]}]
 upstreams: [{name: pool, targets: [{target: "127.0.0.1:9955", weight: 20}]}]
 "#;

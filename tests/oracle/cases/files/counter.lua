@@ -1,0 +1,4 @@
+return function(n)
+  -- said once more
+  return n + 1 -- % # "quoted"
+end

@@ -1,0 +1,169 @@
+//! The laws, checked on one pair of configurations.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use stories::kongctl::Kongctl;
+use stories::world::World;
+
+use super::case::{self, Case};
+
+/// What a node with nothing on it is dumped as.
+const NOTHING: &str = "_format_version: \"3.0\"\n";
+
+/// Fails with the law that does not hold.
+pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
+    let node = Node::prepare(world, case)?;
+    node.empty().await?;
+    if let Some(others) = &case.spec.others {
+        node.write("others.yml", others)?;
+        node.run("sync --yes --journal off others.yml").await?;
+    }
+    let ground = node.dump().await?;
+
+    let a = node.synced("a.yml", &case.a).await?;
+    let canonical = node.own_dump().await?;
+    if let Some(expected) = &case.canonical {
+        ensure!(
+            canonical == *expected,
+            "dump(sync(A)) is not the canonical A, but:\n{canonical}"
+        );
+    }
+    node.write("dumped.yml", &canonical)?;
+    node.no_difference("dumped.yml")
+        .await
+        .context("a dump does not say what the node has")?;
+
+    let b = node.synced("b.yml", &case.b).await?;
+    let b_from_a = node.own_dump().await?;
+    node.run("rollback --yes --passwords a.yml").await?;
+    ensure!(
+        node.dump().await? == a,
+        "a rollback of B did not restore A, but:\n{}",
+        node.dump().await?
+    );
+
+    node.run("plan b.yml -o plan.json").await?;
+    node.run("sync --yes --plan plan.json").await?;
+    ensure!(
+        node.dump().await? == b,
+        "a saved plan did not do what a sync did, but:\n{}",
+        node.dump().await?
+    );
+
+    node.reset().await?;
+    ensure!(
+        node.dump().await? == ground,
+        "a reset left something:\n{}",
+        node.dump().await?
+    );
+    node.run("rollback --yes --passwords b.yml").await?;
+    ensure!(
+        node.dump().await? == b,
+        "a rollback of a reset did not restore B, but:\n{}",
+        node.dump().await?
+    );
+
+    node.reset().await?;
+    node.synced("b.yml", &case.b).await?;
+    let b_from_nothing = node.own_dump().await?;
+    ensure!(
+        b_from_a == b_from_nothing,
+        "B from A is\n{b_from_a}\nB from nothing is\n{b_from_nothing}"
+    );
+    Ok(())
+}
+
+/// One gateway's configuration, and a directory for the case's files.
+struct Node<'a> {
+    kongctl: &'a Kongctl,
+    directory: PathBuf,
+    tag: Option<&'a str>,
+}
+
+impl<'a> Node<'a> {
+    fn prepare(world: &'a World, case: &'a Case) -> Result<Self> {
+        let directory = world.directory().join("case");
+        if directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir(&directory)?;
+        // What `!file` reads.
+        std::os::unix::fs::symlink(case::directory().join("files"), directory.join("files"))?;
+        Ok(Self {
+            kongctl: &world.kongctl,
+            directory,
+            tag: case.spec.tag.as_deref(),
+        })
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        Ok(fs::write(self.directory.join(name), text)?)
+    }
+
+    async fn run(&self, line: &str) -> Result<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.kongctl.run_in(&self.directory, &words).await
+    }
+
+    /// All that the node has, ids included.
+    async fn dump(&self) -> Result<String> {
+        self.run("dump --with-ids").await
+    }
+
+    /// What the node has of ours, as a person would write it.
+    async fn own_dump(&self) -> Result<String> {
+        match self.tag {
+            Some(tag) => self.run(&format!("dump --select-tag {tag}")).await,
+            None => self.run("dump").await,
+        }
+    }
+
+    async fn reset(&self) -> Result<()> {
+        let line = match self.tag {
+            Some(tag) => format!("reset --yes --select-tag {tag}"),
+            None => "reset --yes".to_owned(),
+        };
+        self.run(&line).await.map(drop)
+    }
+
+    /// Takes away what an earlier case may have left.
+    async fn empty(&self) -> Result<()> {
+        self.run("reset --yes --journal off").await?;
+        let left = self.dump().await?;
+        ensure!(left == NOTHING, "a reset left something:\n{left}");
+        Ok(())
+    }
+
+    /// Syncs a file and checks that this is the end of it; what the node has then.
+    async fn synced(&self, name: &str, text: &str) -> Result<String> {
+        self.write(name, text)?;
+        self.run(&format!("sync --yes {name}")).await?;
+        let dump = self.dump().await?;
+        self.no_difference(name).await?;
+        let again = self.run(&format!("sync --yes -o json {name}")).await?;
+        let report: Value = serde_json::from_str(&again)?;
+        let written = report["results"]
+            .as_array()
+            .context("a report has results")?;
+        ensure!(
+            written.is_empty(),
+            "a second sync of {name} writes {written:?}"
+        );
+        ensure!(
+            self.dump().await? == dump,
+            "a second sync of {name} changed the dump"
+        );
+        Ok(dump)
+    }
+
+    async fn no_difference(&self, name: &str) -> Result<()> {
+        let path = Path::new(name).display();
+        self.run(&format!("diff --exit-code {path}"))
+            .await
+            .map(drop)
+            .with_context(|| format!("{name} differs from what its sync led to"))
+    }
+}
