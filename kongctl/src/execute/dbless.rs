@@ -146,11 +146,11 @@ pub(crate) fn payload(plan: &Plan, current: &Inventory, hashed_passwords: bool) 
 /// True if a node would have the same by both payloads, timestamps aside: one may write out defaults that the other leaves to the node.
 pub(crate) fn is_same(one: &Value, other: &Value, schemas: &Schemas) -> bool {
     let (one, other) = (entries(one), entries(other));
-    for (key, body) in &one { eprintln!("DBG {key:?} {:?} || {:?}", other.get(key).map(|f| compare(key.0, body, f, schemas, true)),  other.get(key).map(|f| compare(key.0, f, body, schemas, true))); }
     one.len() == other.len()
         && one.iter().all(|(key @ (kind, _), body)| {
             other.get(key).is_some_and(|found| {
-                compare(*kind, body, found, schemas, true).is_empty()
+                body == found
+                    || compare(*kind, body, found, schemas, true).is_empty()
                     || compare(*kind, found, body, schemas, true).is_empty()
             })
         })
@@ -261,7 +261,25 @@ mod tests {
     use super::*;
     use crate::plan::diff::diff;
     use crate::state::resolve::Scope;
-    use crate::state::resolve::tests::desired_of;
+    use crate::state::resolve::tests::{desired_of, stored};
+
+    #[test]
+    fn payloads_are_the_same_whether_a_node_had_some_of_it_or_nothing() {
+        let text = |path: &str| format!("services: [{{name: llm, host: h, routes: [{{name: chat, paths: [{path}]}}]}}]");
+        let scope = Scope::default();
+        let schemas = Schemas::default();
+        let payload_on = |current: &Inventory, path: &str| {
+            let desired = desired_of(&text(path), current, &scope).unwrap();
+            payload(&diff(current, &desired, &scope, &schemas).unwrap(), current, false)
+        };
+        let (nothing, some) = (Inventory::default(), stored(&text("/a")));
+        for path in ["/a", "/b"] {
+            let (one, other) = (payload_on(&some, path), payload_on(&nothing, path));
+            assert!(is_same(&one, &other, &schemas) && is_same(&other, &one, &schemas));
+        }
+        let (one, other) = (payload_on(&some, "/a"), payload_on(&nothing, "/b"));
+        assert!(!is_same(&one, &other, &schemas));
+    }
 
     #[test]
     fn the_payload_is_flat_with_ids_and_hashes() {

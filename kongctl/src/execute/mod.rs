@@ -10,6 +10,7 @@
 //! On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done. A second interrupt
 //! gives up the calls in flight: what became of their changes is unknown, and the report says so.
 
+mod call;
 pub(crate) mod dbless;
 mod pace;
 pub(crate) mod window;
@@ -20,17 +21,17 @@ use std::collections::BinaryHeap;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::admin::client::Client;
-use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
-use crate::admin::schema::{Schemas, Type};
+use crate::admin::schema::Schemas;
 use crate::output::redact;
 use crate::plan::compare::compare;
 use crate::plan::{Action, Change, Plan};
 
+use call::{Call, path_of};
 use pace::Pace;
 
 /// What became of one change.
@@ -310,113 +311,4 @@ fn ended(error: AdminError, unsent: bool) -> Outcome {
     } else {
         Outcome::Failed(error)
     }
-}
-
-/// The call that makes a change.
-struct Call {
-    method: Method,
-    path: String,
-    body: Option<Value>,
-}
-
-impl Call {
-    fn of(change: &Change) -> Self {
-        let path = path_of(change);
-        let Some(after) = &change.after else {
-            return Self {
-                method: Method::DELETE,
-                path,
-                body: None,
-            };
-        };
-        match (change.kind, change.action) {
-            // Kong creates no target by PUT.
-            (Kind::Target, Action::Create) => {
-                let mut body = after.clone();
-                body.insert("id".to_owned(), Value::String(change.id.clone()));
-                let list = path
-                    .rsplit_once('/')
-                    .map_or(path.as_str(), |(list, _)| list)
-                    .to_owned();
-                Self {
-                    method: Method::POST,
-                    path: list,
-                    body: Some(Value::Object(body)),
-                }
-            }
-            (Kind::Target, Action::Update) => Self {
-                method: Method::PATCH,
-                path,
-                body: Some(all_fields(change.kind, after)),
-            },
-            // A hash would be hashed again: leave it out, which only PATCH can.
-            (_, Action::Update) if let Some(hashed) = kept_hashes(change, after) => {
-                let mut body = after.clone();
-                body.retain(|name, _| !hashed.contains(&name.as_str()));
-                let Value::Object(mut body) = all_fields(change.kind, &body) else {
-                    unreachable!("a body stays a body")
-                };
-                body.retain(|name, _| !hashed.contains(&name.as_str()));
-                Self {
-                    method: Method::PATCH,
-                    path,
-                    body: Some(Value::Object(body)),
-                }
-            }
-            _ => Self {
-                method: Method::PUT,
-                path,
-                body: Some(Value::Object(after.clone())),
-            },
-        }
-    }
-}
-
-/// The fields that the node hashes when they are written, and that an update leaves as they are.
-fn kept_hashes(change: &Change, after: &Map<String, Value>) -> Option<&'static [&'static str]> {
-    match change.kind {
-        Kind::BasicAuth if !change.changes("password") => Some(&["password"]),
-        Kind::OAuth2
-            if after.get("hash_secret") == Some(&Value::Bool(true))
-                && !change.changes("client_secret")
-                && !change.changes("hash_secret") =>
-        {
-            Some(&["client_secret", "hash_secret"])
-        }
-        _ => None,
-    }
-}
-
-/// The path of the changed entity itself.
-pub(crate) fn path_of(change: &Change) -> String {
-    let spec = change.kind.spec();
-    let body = change.after.as_ref().or(change.before.as_ref());
-    if let Some((field, segment)) = spec.below {
-        let parent = body
-            .and_then(|body| crate::state::reference_id(body.get(field)?))
-            .unwrap_or_default();
-        let parents = change
-            .kind
-            .references()
-            .find(|(name, ..)| *name == field)
-            .and_then(|(_, kind, _)| kind.spec().list_path)
-            .unwrap_or_default();
-        return format!("{parents}/{parent}/{segment}/{}", change.id);
-    }
-    format!("{}/{}", spec.list_path.unwrap_or(spec.name), change.id)
-}
-
-/// A body for PATCH that says every field, as PUT would understand it.
-fn all_fields(kind: Kind, body: &Map<String, Value>) -> Value {
-    let mut body = body.clone();
-    for (name, field) in &kind.record().fields {
-        let written = body.contains_key(name)
-            || field.auto
-            || field.secret
-            || matches!(field.ty, Type::Foreign(_));
-        if !written {
-            body.insert(name.clone(), field.default.clone().unwrap_or(Value::Null));
-        }
-    }
-    Value::Object(body)
 }

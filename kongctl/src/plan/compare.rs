@@ -162,6 +162,9 @@ impl Comparison {
     }
 
     fn value(&mut self, field: &Field, wanted: &Value, found: Option<&Value>, path: &str) {
+        if wanted.is_null() && found.is_some_and(is_hollow) {
+            return;
+        }
         let current = found.unwrap_or(&Value::Null);
         match (&field.ty, wanted, current) {
             (Type::Record(record), Value::Object(wanted), Value::Object(current)) => {
@@ -209,6 +212,19 @@ impl Comparison {
                 }
             }
         }
+    }
+}
+
+/// True for a record of nothing but nulls: Kong makes one of a record that it was not given.
+fn is_hollow(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            !map.is_empty()
+                && map
+                    .values()
+                    .all(|value| value.is_null() || is_hollow(value))
+        }
+        _ => false,
     }
 }
 
@@ -306,6 +322,15 @@ mod tests {
             paths(Kind::Service, &wanted, &current),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn a_record_of_nulls_is_a_record_that_nobody_wrote() {
+        let wanted = json!({"prefix": "my-env", "name": "env"});
+        let current = json!({"prefix": "my-env", "name": "env", "config": {"prefix": null}});
+        assert_eq!(paths(Kind::Vault, &wanted, &current), Vec::<String>::new());
+        let current = json!({"prefix": "my-env", "name": "env", "config": {"prefix": "X_"}});
+        assert_eq!(paths(Kind::Vault, &wanted, &current), ["config"]);
     }
 
     #[test]

@@ -244,9 +244,18 @@ fn prune(record: &Record, body: &mut Map<String, Value>, all_fields: bool) {
     body.retain(|name, value| record.fields.contains_key(name) || !value.is_null());
 }
 
+/// The same within a value, whose keys are put in order too: Kong writes them in whatever order its tables have.
 fn prune_value(field: &Field, value: &mut Value, all_fields: bool) {
     match (&field.ty, value) {
-        (Type::Record(record), Value::Object(map)) => prune(record, map, all_fields),
+        (Type::Record(record), Value::Object(map)) => {
+            prune(record, map, all_fields);
+            sort_keys(map, |name| {
+                (
+                    record.fields.get_index_of(name).unwrap_or(usize::MAX),
+                    name.to_owned(),
+                )
+            });
+        }
         (Type::Set(element), Value::Array(items)) => {
             for item in items.iter_mut() {
                 prune_value(element, item, all_fields);
@@ -262,9 +271,28 @@ fn prune_value(field: &Field, value: &mut Value, all_fields: bool) {
             for item in map.values_mut() {
                 prune_value(element, item, all_fields);
             }
+            sort_keys(map, str::to_owned);
+        }
+        // Nobody told what it is.
+        (_, Value::Object(map)) => {
+            for item in map.values_mut() {
+                prune_value(field, item, all_fields);
+            }
+            sort_keys(map, str::to_owned);
+        }
+        (_, Value::Array(items)) => {
+            for item in items {
+                prune_value(field, item, all_fields);
+            }
         }
         _ => {}
     }
+}
+
+fn sort_keys<K: Ord>(map: &mut Map<String, Value>, key: impl Fn(&str) -> K) {
+    let mut entries: Vec<(String, Value)> = std::mem::take(map).into_iter().collect();
+    entries.sort_by_cached_key(|(name, _)| key(name));
+    map.extend(entries);
 }
 
 #[cfg(test)]
@@ -328,6 +356,38 @@ upstreams:
             Style::default(),
         ));
         assert_eq!(text, CANONICAL);
+    }
+
+    #[test]
+    fn the_order_that_a_node_happens_to_use_does_not_show() {
+        let mut schemas = Schemas::default();
+        schemas.add_plugin("x", &json!({"fields": [{"config": {"type": "record", "fields": [
+            {"limits": {"type": "array", "elements": {"type": "record", "fields": [
+                {"name": {"type": "string"}}, {"limit": {"type": "number"}}]}}},
+            {"headers": {"type": "map", "keys": {"type": "string"}, "values": {"type": "string"}}}]}}]}));
+        let written = |config: Value| {
+            let plugin = Entity {
+                kind: Kind::Plugin,
+                id: "1".to_owned(),
+                body: json!({"name": "x", "config": config}).as_object().unwrap().clone(),
+                label: "x".to_owned(),
+                source: None,
+            };
+            let route = Entity {
+                kind: Kind::Route,
+                id: "2".to_owned(),
+                body: json!({"name": "r", "headers": config["headers"]}).as_object().unwrap().clone(),
+                label: "r".to_owned(),
+                source: None,
+            };
+            let inventory = Inventory::new([plugin, route]);
+            yaml::write(&write(&inventory, &Scope::default(), &schemas, Style::default()))
+        };
+        let one = json!({"limits": [{"name": "a", "limit": 1}], "headers": {"a": "1", "b": "2"}});
+        let other = json!({"headers": {"b": "2", "a": "1"}, "limits": [{"limit": 1, "name": "a"}]});
+        let text = written(one);
+        assert_eq!(text, written(other));
+        assert!(text.contains("- name: a\n      limit: 1\n"), "{text}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ async fn nodes_without_a_database_come_to_the_same_configuration() {
     assert_eq!(status(&user, &urls).await["ready"], true);
     user.must("reset --yes", &url(&nodes[1])).await;
     user.write("a.yml", &A.replace("/chat", "/talk"));
-    eprintln!("{}", user.run("sync a.yml", &urls).await.stderr);
+    user.must("sync a.yml", &urls).await;
     let standing = status(&user, &urls).await;
     assert_eq!(standing["ready"], true, "{standing}");
     // Each has its own journal.
