@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use kong_standin::{Config, Database, PluginServer as PluginServerConfig, Standin};
 
 pub use compose::Compose;
-pub use kong::{Kong, Settings};
+pub use kong::{Cluster, Kong, Role, Settings};
 
 use crate::plugin_server::PluginServer;
 

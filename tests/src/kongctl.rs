@@ -36,6 +36,11 @@ impl Kongctl {
         self
     }
 
+    /// What configuration files may read with `${{ env "…" }}`.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
     /// Runs it; fails with all that it said if its exit code is not 0.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         self.run_in(&env::current_dir()?, arguments).await

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::process::{Process, tail};
+use crate::process::{Process, run, tail};
 use crate::{kongctl, wait};
 
 const STARTUP: Duration = Duration::from_secs(20);
@@ -37,6 +37,30 @@ impl ExternalPlugin {
 
 /// The names of our plugins, as `kong/kong.conf` has them.
 pub const PLUGINS: [&str; 2] = ["llm-rate-limiting", "llm-jwt"];
+
+/// The socket in the directory that is shared with Kong.
+const SOCKET: &str = "plugins.sock";
+
+/// The plugins whose descriptions are in `directory`.
+fn plugins_in(directory: &Path) -> Vec<ExternalPlugin> {
+    let plugin = |name| ExternalPlugin {
+        name,
+        socket: directory.join(SOCKET),
+        query_command: format!(
+            "cat {}",
+            directory.join(name).with_extension("json").display()
+        ),
+    };
+    PLUGINS.map(plugin).to_vec()
+}
+
+/// Writes the plugins' descriptions into `directory`, for a control plane: nobody serves them there.
+pub fn describe(directory: &Path) -> Result<Vec<ExternalPlugin>> {
+    let mut command = Command::new(kongctl::built_binary("llm-plugin-server")?);
+    command.arg("dump").arg("--dir").arg(directory);
+    run(&mut command)?;
+    Ok(plugins_in(directory))
+}
 
 /// A plugin server and the directory that it shares with Kong.
 #[derive(Debug)]
@@ -66,19 +90,11 @@ impl PluginServer {
 
     /// The plugins that it serves, all on one socket.
     pub fn plugins(&self) -> Vec<ExternalPlugin> {
-        let plugin = |name| ExternalPlugin {
-            name,
-            socket: self.socket(),
-            query_command: format!(
-                "cat {}",
-                self.directory.join(name).with_extension("json").display()
-            ),
-        };
-        PLUGINS.map(plugin).to_vec()
+        plugins_in(&self.directory)
     }
 
     fn socket(&self) -> PathBuf {
-        self.directory.join("plugins.sock")
+        self.directory.join(SOCKET)
     }
 
     /// The address of its admin listener, as kongctl takes it.

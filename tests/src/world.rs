@@ -12,7 +12,7 @@ use kong_standin::Database;
 use tempfile::TempDir;
 
 use crate::chat::{Caller, Credential};
-use crate::gateway::{Compose, Gateway, Kong, Settings, WORKERS};
+use crate::gateway::{Compose, Gateway, Kong, Role, Settings, WORKERS};
 use crate::issuer::Issuer;
 use crate::kongctl::Kongctl;
 use crate::plugin_server::PluginServer;
@@ -277,6 +277,7 @@ async fn start_kong(
         plugins: plugins.plugins(),
         workers: WORKERS,
         postgres,
+        role: Role::Traditional,
     };
     Ok(Gateway::Kong(Box::new(
         Kong::start(directory, settings).await?,

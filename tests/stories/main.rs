@@ -8,6 +8,7 @@ mod bad_input;
 mod by_hand;
 mod capstone;
 mod configuration;
+mod hybrid;
 mod limits;
 mod limits_of_every_kind;
 mod load;
@@ -175,6 +176,7 @@ fn all() -> impl IntoIterator<Item = Story> {
         shared::a_frozen_redis_delays_no_request_beyond_its_timeout unless without_redis,
         shared::a_killed_redis_fails_no_request_and_loses_no_token unless without_redis,
         capstone::one_agent_is_served_guarded_and_metered unless capstone::beyond,
+        hybrid::a_control_plane_without_a_plugin_server_configures_a_data_plane unless hybrid::beyond,
         recovery::a_killed_plugin_server_recovers_when_idle,
         recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
         recovery::a_reload_under_load_fails_no_request unless |target| {

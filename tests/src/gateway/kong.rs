@@ -27,6 +27,45 @@ pub struct Settings {
     pub workers: usize,
     /// Where it keeps its configuration; `None` for DB-less.
     pub postgres: Option<Postgres>,
+    /// Its part in a deployment.
+    pub role: Role,
+}
+
+/// What a Kong is in a deployment.
+#[derive(Clone, Debug, Default)]
+pub enum Role {
+    /// All in one.
+    #[default]
+    Traditional,
+    /// It configures data planes, and proxies nothing.
+    ControlPlane(Cluster),
+    /// It proxies what a control plane configures, and has no Admin API.
+    DataPlane(Cluster),
+}
+
+/// How the planes of a deployment find and trust each other.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Where the control plane listens for data planes.
+    pub address: SocketAddr,
+    /// A directory with `cluster.crt` and `cluster.key`, which both sides show.
+    pub certificate: PathBuf,
+}
+
+impl Cluster {
+    /// Draws the certificate of a new deployment into `directory`.
+    pub fn new(directory: &Path) -> Result<Self> {
+        let mut command = Command::new(find_on_path("kong").context("no `kong` on PATH")?);
+        command
+            .args(["hybrid", "gen_cert", "cluster.crt", "cluster.key"])
+            .current_dir(directory);
+        run(&mut command)?;
+        let [port] = wait::free_ports()?;
+        Ok(Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            certificate: directory.to_owned(),
+        })
+    }
 }
 
 /// A running Kong and, with a database, its PostgreSQL.
@@ -61,6 +100,7 @@ impl Kong {
             admin,
         };
         let environment = environment(&prefix, &settings, ports);
+        let role = settings.role.clone();
         // A daemon: nothing ties it to us, so it must be stopped by name of its prefix should we die.
         let guard = Guard::new(&format!(
             "'{}' stop --prefix '{}'",
@@ -81,7 +121,12 @@ impl Kong {
         kong.run(&["start"])
             .await
             .with_context(|| kong.last_words())?;
-        wait::until_status(&format!("{}/status", kong.admin_url()), &[200], STARTUP).await?;
+        let (url, statuses) = match role {
+            // It has nothing to route until its control plane says so.
+            Role::DataPlane(_) => (kong.proxy_url(), &[404][..]),
+            _ => (format!("{}/status", kong.admin_url()), &[200][..]),
+        };
+        wait::until_status(&url, statuses, STARTUP).await?;
         Ok(kong)
     }
 
@@ -205,6 +250,28 @@ fn environment(prefix: &Path, settings: &Settings, ports: Ports) -> BTreeMap<Str
             &format!("pluginserver_{server}_query_cmd"),
             &plugin.query_command,
         );
+    }
+
+    match &settings.role {
+        Role::Traditional => {}
+        Role::ControlPlane(cluster) => {
+            set("role", "control_plane");
+            set("proxy_listen", "off");
+            set("cluster_listen", &format!("{} ssl", cluster.address));
+        }
+        Role::DataPlane(cluster) => {
+            set("role", "data_plane");
+            set("admin_listen", "off");
+            set("cluster_control_plane", &cluster.address.to_string());
+        }
+    }
+    if let Role::ControlPlane(cluster) | Role::DataPlane(cluster) = &settings.role {
+        let file = |name: &str| cluster.certificate.join(name).display().to_string();
+        set("cluster_mtls", "shared");
+        set("cluster_cert", &file("cluster.crt"));
+        set("cluster_cert_key", &file("cluster.key"));
+        // Nobody sends telemetry here, and its port is one for all.
+        set("cluster_telemetry_listen", "off");
     }
 
     match &settings.postgres {
