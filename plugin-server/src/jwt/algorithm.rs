@@ -97,8 +97,11 @@ impl Algorithm {
         self.min_secret_bytes().is_some()
     }
 
-    /// The algorithm of exactly this registered name.
+    /// The algorithm of exactly this registered name. `Ed25519` (RFC 9864 §2.2) is the same as `EdDSA` here, where it has no other curve.
     pub fn from_name(name: &str) -> Option<Self> {
+        if name == "Ed25519" {
+            return Some(Self::EdDsa);
+        }
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
@@ -135,8 +138,12 @@ mod tests {
     #[test]
     fn names_are_exact() {
         assert_eq!(Algorithm::from_name("RS256"), Some(Algorithm::Rs256));
+        for name in ["EdDSA", "Ed25519"] {
+            assert_eq!(Algorithm::from_name(name), Some(Algorithm::EdDsa));
+        }
         for name in [
-            "none", "None", "NONE", "nOnE", "hs256", "rs256", "EDDSA", "", "RS256 ",
+            "none", "None", "NONE", "nOnE", "hs256", "rs256", "EDDSA", "ED25519", "Ed448", "",
+            "RS256 ",
         ] {
             assert_eq!(Algorithm::from_name(name), None, "{name:?}");
         }

@@ -71,6 +71,53 @@ async fn two_configurations_with_the_same_endpoint_share_its_keys() {
     assert_eq!(endpoint.requests(), 1);
 }
 
+/// A cooldown is for what anyone can cause: a fetch for age uses up none of it.
+#[tokio::test]
+async fn a_key_that_is_rotated_right_after_a_refresh_is_found_at_its_first_token() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k2")]));
+    bench.clock.advance(1);
+    assert!(bench.accepts(&token("k2")).await);
+    endpoint.becomes(Behaviour::Keys(vec![key().jwk("k3")]));
+    bench.clock.advance(29);
+    assert!(!bench.accepts(&token("k3")).await, "in the cooldown");
+    bench.clock.advance(1);
+    assert!(bench.accepts(&token("k3")).await);
+    assert_eq!(endpoint.requests(), 3);
+}
+
+/// What a fetch brings may have been read before the token's key was published.
+#[tokio::test]
+async fn a_token_that_comes_during_a_refresh_waits_for_a_fetch_of_its_own() {
+    let release = Arc::new(Notify::new());
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    for (read_before, published) in [("k1", "k2"), ("k3", "k4")] {
+        let read_before = vec![key().jwk(read_before)];
+        endpoint.becomes(Behaviour::Held(release.clone(), read_before));
+        bench.clock.advance(500);
+        bench.authenticator.keys[0].at_once().expect("fresh enough");
+        let asked = endpoint.requests() + 1;
+        while endpoint.requests() < asked {
+            tokio::task::yield_now().await;
+        }
+        endpoint.becomes(Behaviour::Keys(vec![key().jwk(published)]));
+        bench.clock.advance(1);
+        let newest = key().token(
+            &json!({"alg": "ES256", "kid": published}),
+            &claims_with("exp", json!(NOW + 5000)),
+        );
+        let (accepted, ()) = tokio::join!(bench.accepts(&newest), async {
+            release.notify_one();
+        });
+        assert!(accepted);
+        assert_eq!(endpoint.requests(), asked + 1);
+    }
+}
+
 #[tokio::test]
 async fn a_rotated_key_is_found_at_its_first_token() {
     let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;

@@ -52,6 +52,7 @@ mod key_attacks;
 mod testing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::cache::Verified;
 use self::cache::{Source, TokenCache, TokenHash, Trusted};
@@ -289,23 +290,27 @@ impl Authenticator {
         Ok(Arc::new(verified))
     }
 
-    /// Finds the key and checks the signature; the generation of the set that had it.
+    /// Finds the key and checks the signature of a token; the generation of the set that had it.
     ///
-    /// A second look follows a fetch when no key fits. A token without `kid` cannot say that its key is new, so a wrong
-    /// signature is looked at again as well.
+    /// Newer sets are looked at while no key fits. A token without `kid` cannot say that its key is new, so a wrong signature
+    /// is looked at again as well.
     async fn verify_signature(&self, keys: &Keys, jws: &Jws<'_>) -> Result<u64, Refusal> {
+        let since = self.clock.monotonic();
         let mut set = keys.current().await?;
-        let mut found = self.try_keys(&set, jws);
-        let may_be_new =
-            found == Verdict::NoSuchKey || (found == Verdict::Forged && jws.kid.is_none());
-        if may_be_new && let Some(newer) = keys.newer_than(&set).await {
-            found = self.try_keys(&newer, jws);
-            set = newer;
-        }
-        match found {
-            Verdict::Valid => Ok(set.generation()),
-            Verdict::Forged => Err(InvalidToken::Signature.into()),
-            Verdict::NoSuchKey => Err(InvalidToken::UnknownKey.into()),
+        loop {
+            let found = self.try_keys(&set, jws);
+            let refusal = match found {
+                Verdict::Valid => return Ok(set.generation()),
+                Verdict::Forged => InvalidToken::Signature,
+                Verdict::NoSuchKey => InvalidToken::UnknownKey,
+            };
+            if found == Verdict::Forged && jws.kid.is_some() {
+                return Err(refusal.into());
+            }
+            match keys.newer_than(&set, since).await {
+                Some(newer) => set = newer,
+                None => return Err(refusal.into()),
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod secret;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
 
@@ -230,11 +231,12 @@ impl Keys {
         }
     }
 
-    /// Newer keys than `tried`, which did not do: fetched now, unless that was done within the cooldown.
-    pub async fn newer_than(&self, tried: &KeySet) -> Option<Arc<KeySet>> {
+    /// Newer keys than `tried`, which did not do for a token that came at `since` (monotonic): fetched now, unless that was done since or
+    /// within the cooldown.
+    pub async fn newer_than(&self, tried: &KeySet, since: Duration) -> Option<Arc<KeySet>> {
         match self {
             Self::Static(_) => None,
-            Self::Remote(remote) => remote.newer_than(tried).await,
+            Self::Remote(remote) => remote.newer_than(tried, since).await,
         }
     }
 }

@@ -9,7 +9,8 @@
 //! | below `cache_ttl + stale_ttl` | the keys, after waiting for a fetch if none has failed since they came |
 //! | above, or never loaded | waits for a fetch; without keys after it, [`Unavailable`] |
 //!
-//! An unknown key waits for one fetch, unless the last one began less than `cooldown` ago.
+//! An unknown key waits for a fetch that began after its token came: one that began before may have been answered before the key was
+//! published. Unknown keys cause a fetch only if the last that they caused began at least `cooldown` ago; those for age do not count.
 //! A fetch by discovery asks the metadata first, then the JWK set that they name. For an unknown key it goes straight to
 //! the set that they named last, and asks them only if nothing usable is there.
 //! After a failure the next fetch may begin after 1 s, then 2, 4, …, never later than `cooldown`.
@@ -117,6 +118,8 @@ struct Loaded {
 struct State {
     flight: Option<Flight>,
     last_start: Option<Duration>,
+    /// The last start for [`Cause::UnknownKey`].
+    last_search: Option<Duration>,
     /// Failures since the last success.
     failures: u32,
 }
@@ -216,17 +219,31 @@ impl RemoteKeys {
         }
     }
 
-    /// A set of another generation than `tried`, fetched if that is allowed now.
-    pub async fn newer_than(self: &Arc<Self>, tried: &KeySet) -> Option<Arc<KeySet>> {
-        let newer = || {
-            let (keys, _) = self.usable()?;
-            (keys.generation() != tried.generation()).then_some(keys)
-        };
-        if let Some(keys) = newer() {
-            return Some(keys);
+    /// A set of another generation than `tried`, which did not do for a token that came at `since` (monotonic); fetched if that is
+    /// allowed now.
+    pub async fn newer_than(
+        self: &Arc<Self>,
+        tried: &KeySet,
+        since: Duration,
+    ) -> Option<Arc<KeySet>> {
+        loop {
+            if let Some((keys, _)) = self.usable()
+                && keys.generation() != tried.generation()
+            {
+                return Some(keys);
+            }
+            if !self.is_worth_asking(since) {
+                return None;
+            }
+            self.fetch(Cause::UnknownKey)?.await;
         }
-        self.fetch(Cause::UnknownKey)?.await;
-        newer()
+    }
+
+    /// Whether a fetch could bring what was published before `since`: not if one has been made since, nor if the last failed.
+    fn is_worth_asking(&self, since: Duration) -> bool {
+        let state = self.state.lock();
+        let is_known = state.last_start.is_some_and(|start| start >= since);
+        state.flight.is_some() || !(is_known || state.failures > 0)
     }
 
     /// How they stand, for operators.
@@ -268,14 +285,18 @@ impl RemoteKeys {
         if let Some(flight) = &state.flight {
             return Some(flight.clone());
         }
+        let last = match cause {
+            Cause::Age => state.last_start,
+            Cause::UnknownKey => state.last_search,
+        };
         let pause = self.pause(&state, cause);
-        if state
-            .last_start
-            .is_some_and(|start| now.saturating_sub(start) < pause)
-        {
+        if last.is_some_and(|start| now.saturating_sub(start) < pause) {
             return None;
         }
         state.last_start = Some(now);
+        if matches!(cause, Cause::UnknownKey) {
+            state.last_search = Some(now);
+        }
         let this = Arc::clone(self);
         // Its own task: it goes on when the request that needed it is gone. It cannot end before `flight` is set below,
         // because it takes the same lock.

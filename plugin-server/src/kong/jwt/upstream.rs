@@ -35,6 +35,10 @@ const IDENTITY_HEADERS: [&str; 5] = [
     ANONYMOUS,
 ];
 
+/// Whose credential it is when there is no consumer. Without a UUID there, Kong reads an empty text, which its `acl` takes for an id, looks
+/// up and answers with 500; nobody has this one.
+const NO_CONSUMER: &str = "00000000-0000-0000-0000-000000000000";
+
 /// A request on its way to the upstream.
 pub(super) struct Upstream<'r> {
     pub(super) settings: &'r Settings,
@@ -184,8 +188,7 @@ fn authenticated(consumer: Option<&Consumer>, credential: Option<&str>) -> Optio
     let credential = credential.map(|id| Credential {
         id: id.to_owned().into(),
         consumer_id: consumer
-            .map(|consumer| consumer.id.clone())
-            .unwrap_or_default()
+            .map_or_else(|| NO_CONSUMER.to_owned(), |consumer| consumer.id.clone())
             .into(),
     });
     match (consumer.map(to_kong), credential) {
