@@ -99,24 +99,28 @@ need_python_clients() {
   "$venv/bin/pip" install --quiet 'openai>=1.66' 'anthropic>=0.40' || skip "the vendors' Python clients: pip could not install openai and anthropic"
 }
 
-# The vendors' Node clients, in a directory of this repository.
+# The vendors' Node clients, an OpenID provider and MCP's client and server, in a directory of this repository.
 need_node_clients() {
   local directory=.cache/node
   if node_clients_load "$directory"; then return; fi
   if ! { command -v node && command -v npm; } > /dev/null && ! apt_install nodejs npm; then
-    skip "the vendors' Node clients: nodejs and npm could not be installed"
+    skip "the Node packages of the stories: nodejs and npm could not be installed"
     return
   fi
   mkdir -p "$directory"
-  if ! npm install --prefix "$directory" --no-audit --no-fund --loglevel=error 'openai@>=5' '@anthropic-ai/sdk@>=0.60' > /dev/null; then
-    skip "the vendors' Node clients: npm could not install openai and @anthropic-ai/sdk"
+  # Peers of protocols are pinned, vendors' clients are those that people install now.
+  local packages=('openai@>=5' '@anthropic-ai/sdk@>=0.60' 'oidc-provider@9.13.3' '@modelcontextprotocol/sdk@1.32.2')
+  if ! npm install --prefix "$directory" --no-audit --no-fund --loglevel=error "${packages[@]}" > /dev/null; then
+    skip "the Node packages of the stories: npm could not install ${packages[*]}"
   elif ! node_clients_load "$directory"; then
-    skip "the vendors' Node clients: this node does not run them: $(node --version)"
+    skip "the Node packages of the stories: this node does not run them: $(node --version)"
   fi
 }
 
 node_clients_load() {
-  NODE_PATH="$1/node_modules" node -e 'require("openai"); require("@anthropic-ai/sdk")' 2> /dev/null
+  NODE_PATH="$1/node_modules" node -e '
+    require("openai"); require("@anthropic-ai/sdk"); require("@modelcontextprotocol/sdk/client/index.js");
+    import(require("url").pathToFileURL(require.resolve("oidc-provider")));' 2> /dev/null
 }
 
 # A minute for each cargo-fuzz target, from its seeds if it has any, where nightly Rust and cargo-fuzz are at hand.

@@ -54,6 +54,13 @@ impl Caller {
         Ok(self)
     }
 
+    /// The same caller, saying otherwise who it is.
+    #[must_use]
+    pub fn with_credential(mut self, credential: Credential) -> Self {
+        self.credential = credential;
+        self
+    }
+
     /// The same caller, sending one header more.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {

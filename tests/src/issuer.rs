@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -99,10 +99,21 @@ impl Issuer {
         Ok(token.trim().to_owned())
     }
 
+    /// The same, named `kid`.
+    pub fn jwk_with_id(&self, kid: &str) -> Value {
+        let mut jwk = self.jwk();
+        jwk["kid"] = kid.into();
+        jwk
+    }
+
     /// Signs any claims at all, for tokens that no honest issuer would give out.
     pub fn sign(&self, claims: &Value) -> Result<String> {
-        let header = json!({"alg": "RS256", "typ": "JWT"});
-        let signed = format!("{}.{}", part(&header), part(claims));
+        self.sign_with(&json!({"alg": "RS256", "typ": "JWT"}), claims)
+    }
+
+    /// The same under any header.
+    pub fn sign_with(&self, header: &Value, claims: &Value) -> Result<String> {
+        let signed = format!("{}.{}", part(header), part(claims));
         let mut signature = vec![0; self.key_pair.public_modulus_len()];
         self.key_pair
             .sign(
@@ -133,6 +144,12 @@ pub fn forge(token: &str, change: impl FnOnce(&mut Value)) -> Result<String> {
     let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
     change(&mut claims);
     Ok(format!("{header}.{}.{signature}", part(&claims)))
+}
+
+/// A token under another header, which its signature does not fit.
+pub fn under_header(token: &str, header: &Value) -> Result<String> {
+    let (_, rest) = token.split_once('.').context("not a signed token")?;
+    Ok(format!("{}.{rest}", part(header)))
 }
 
 fn part(json: &Value) -> String {

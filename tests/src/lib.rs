@@ -9,8 +9,9 @@
 //! - [`kongctl`]: the command that configures it.
 //! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
+//! - [`openid`]: a certified provider of such tokens; [`key_endpoint`]: where keys are published, and what may go wrong there.
 //! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
-//! - [`process`], [`wait`]: children that never outlive us, and patience with an end.
+//! - [`process`], [`node`], [`wait`]: children that never outlive us, those that run scripts, and patience with an end.
 //!
 //! Everything listens on loopback, on free ports, and lives in a directory that goes away.
 
@@ -19,7 +20,10 @@ pub mod chat;
 pub mod gateway;
 pub mod identity_provider;
 pub mod issuer;
+pub mod key_endpoint;
 pub mod kongctl;
+pub mod node;
+pub mod openid;
 pub mod plugin_server;
 pub mod postgres;
 pub mod process;

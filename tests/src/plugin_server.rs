@@ -118,6 +118,15 @@ impl PluginServer {
         ))
     }
 
+    /// Its resident memory in KiB, while it runs.
+    pub fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        resident.trim().strip_suffix(" kB")?.trim().parse().ok()
+    }
+
     /// Where its log goes.
     pub fn log(&self) -> &Path {
         &self.log

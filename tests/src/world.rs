@@ -153,6 +153,21 @@ impl World {
         self.until_routed(path).await
     }
 
+    /// The same of several files together, which may read `variables` as well.
+    pub async fn configure_with(
+        &self,
+        files: &[&Path],
+        variables: &[(&str, &str)],
+        path: &str,
+    ) -> Result<()> {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let kongctl = self.kongctl.clone().with_variables(variables.collect());
+        kongctl.with_files(&["sync", "--yes"], files).await?;
+        self.until_routed(path).await
+    }
+
     /// Waits until each worker routes `path`.
     pub async fn until_routed(&self, path: &str) -> Result<()> {
         let url = format!("{}{path}", self.gateway.proxy_url());

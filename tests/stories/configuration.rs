@@ -1,10 +1,9 @@
 //! The configuration: applied, applied again, applied often.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use stories::chat::question;
+use stories::chat::{Credential, question};
 use stories::world::World;
 
 /// How often the configuration is pushed by the story that watches for growth.
@@ -72,17 +71,73 @@ pub(crate) async fn configuration_pushed_often_makes_nothing_grow(world: &mut Wo
     Ok(())
 }
 
+/// Routes whose llm-jwt cannot work, and what the log says of it.
+const UNWORKABLE: [(&str, &str); 6] = [
+    ("audience", "issuers[0].audience_required"),
+    ("algorithm", "issuers[0].algorithms"),
+    ("key", "issuers[0].public_keys[0]"),
+    ("address", "issuers[0].jwks_endpoint"),
+    ("expression", "expression"),
+    ("anonymous", "anonymous"),
+];
+
+pub(crate) async fn a_configuration_that_cannot_work_is_an_error_of_its_route_alone(
+    world: &mut World,
+) -> Result<()> {
+    let files = [
+        crate::configuration_file(),
+        crate::file_beside("unworkable.yml"),
+    ];
+    let path = "/unworkable/anonymous/v1/models";
+    world
+        .configure_with(&[&files[0], &files[1]], &[], path)
+        .await?;
+    let retries = world.gateway.retries()?;
+    let token = world.issuer.mint(&world.kongctl, "acme", "free").await?;
+    let body = question("Does it work?", 1);
+    for (route, field) in UNWORKABLE {
+        // With and without a token: nobody passes where nobody can be judged.
+        for credential in [Credential::None, Credential::Token("a.b.c".to_owned())] {
+            let path = format!("/unworkable/{route}/v1");
+            let answer = world.caller(&path, credential)?.chat(&body).await?;
+            let message = answer.body["message"].as_str().unwrap_or_default();
+            ensure!(
+                answer.status == 500 && message.contains("llm-jwt"),
+                "{route}: answered {}: {}",
+                answer.status,
+                answer.body
+            );
+            ensure!(
+                !message.contains(field) || route == "anonymous",
+                "{route}: the client is told {message:?}"
+            );
+        }
+        let others = world.caller("/metered/v1", Credential::Token(token.clone()))?;
+        let answer = others.chat(&body).await?;
+        ensure!(
+            answer.status == 200,
+            "another route answered {} beside {route}",
+            answer.status
+        );
+    }
+    if let Some(server) = world.plugin_server() {
+        let log = fs::read_to_string(server.log())?;
+        for (route, field) in UNWORKABLE {
+            ensure!(
+                log.lines()
+                    .any(|line| line.contains("llm-jwt") && line.contains(field)),
+                "{route}: the log does not name {field}"
+            );
+        }
+    }
+    ensure!(
+        world.gateway.retries()? == retries,
+        "Kong tried events again"
+    );
+    Ok(())
+}
+
 /// Resident memory of the plugin server in KiB, where it is a process of ours.
 fn memory(world: &World) -> Option<u64> {
-    let pid = world.plugin_server()?.id()?;
-    let status =
-        fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?
-        .trim()
-        .strip_suffix(" kB")?
-        .trim()
-        .parse()
-        .ok()
+    world.plugin_server()?.memory()
 }

@@ -46,6 +46,13 @@ impl Report {
         );
         Ok(())
     }
+
+    /// Nor one that took longer than `bound`.
+    pub(crate) fn without_delay(&self, bound: Duration) -> Result<()> {
+        self.without_failure()?;
+        ensure!(self.longest < bound, "a request took {:?}", self.longest);
+        Ok(())
+    }
 }
 
 impl Load {

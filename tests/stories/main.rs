@@ -5,15 +5,19 @@
 
 mod authentication;
 mod bad_input;
+mod bundled;
 mod by_hand;
 mod capstone;
 mod configuration;
+mod hostile_keys;
 mod hybrid;
 mod limits;
 mod limits_of_every_kind;
 mod load;
+mod mcp;
 mod official_clients;
 mod opaque_tokens;
+mod openid;
 mod recovery;
 mod revocation;
 mod shared;
@@ -30,6 +34,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
+use stories::openid::OpenIdProvider;
 use stories::redis::Redis;
 use stories::repository;
 use stories::target::{Target, VARIABLE};
@@ -101,8 +106,17 @@ fn all() -> impl IntoIterator<Item = Story> {
         revocation::a_revoked_token_is_refused_although_it_is_remembered unless without_admin,
         revocation::a_token_revoked_at_one_node_is_refused_at_the_other unless without_redis,
         revocation::a_denylist_that_is_away_refuses_or_lets_pass_as_configured unless without_redis,
-        opaque_tokens::a_token_that_only_its_server_can_read_passes_until_it_is_revoked unless without_token_server,
-        opaque_tokens::a_token_server_that_is_away_is_nobodys_fault unless without_token_server,
+        opaque_tokens::a_token_that_only_its_server_can_read_passes_until_it_is_revoked unless contained,
+        opaque_tokens::a_token_server_that_is_away_is_nobodys_fault unless contained,
+        openid::tokens_of_an_openid_provider_pass_whatever_the_grant_and_the_algorithm unless without_openid,
+        openid::keys_rotate_under_load_and_no_valid_token_is_refused unless without_openid,
+        openid::a_provider_that_is_away_is_missed_only_by_those_who_never_had_its_keys unless without_openid,
+        hostile_keys::made_up_keys_and_hostile_key_hosts_cost_the_others_nothing unless contained,
+        mcp::an_mcp_client_finds_its_way_to_a_token unless |target| contained(target).or_else(mcp::absence),
+        bundled::acl_lets_the_groups_of_the_tokens_consumer_pass unless without_bundled,
+        bundled::rate_limiting_counts_each_tokens_consumer_apart unless without_bundled,
+        bundled::consumers_are_described_as_kongs_own_plugins_describe_them unless without_bundled,
+        bundled::a_token_or_a_key_opens_a_route_that_asks_for_either unless without_bundled,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
         by_hand::single_entities_are_changed_by_hand unless |target| {
@@ -115,6 +129,7 @@ fn all() -> impl IntoIterator<Item = Story> {
             (!target.is_real_kong()).then_some("the stand-in keeps no log")
         },
         configuration::configuration_pushed_often_makes_nothing_grow,
+        configuration::a_configuration_that_cannot_work_is_an_error_of_its_route_alone,
         official_clients::openai_in_python_talks_streams_and_retries unless |_| OPENAI_PYTHON.absence(),
         official_clients::openai_in_node_talks_streams_and_retries unless |_| OPENAI_NODE.absence(),
         official_clients::anthropic_in_python_talks_streams_and_retries unless |_| ANTHROPIC_PYTHON.absence(),
@@ -198,9 +213,19 @@ fn without_admin(target: Target) -> Option<&'static str> {
     (target == Target::Compose).then_some("its plugin server is a container")
 }
 
-/// Why a gateway cannot ask about opaque tokens.
-fn without_token_server(target: Target) -> Option<&'static str> {
-    (target == Target::Compose).then_some("its containers do not reach our loopback")
+/// Why what listens on this machine's loopback is out of reach.
+fn contained(target: Target) -> Option<&'static str> {
+    (target == Target::Compose).then_some("its containers do not reach this machine's loopback")
+}
+
+/// Why a story of an OpenID provider cannot be told.
+fn without_openid(target: Target) -> Option<&'static str> {
+    contained(target).or_else(OpenIdProvider::absence)
+}
+
+/// Why a story of Kong's own plugins cannot be told.
+fn without_bundled(target: Target) -> Option<&'static str> {
+    (!target.is_real_kong()).then_some("the stand-in refuses acl and rate-limiting")
 }
 
 /// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.
@@ -297,5 +322,10 @@ async fn start(target: Target) -> Result<World> {
 
 /// What every story finds applied.
 fn configuration_file() -> PathBuf {
-    repository().join("tests").join("stories").join("kong.yml")
+    file_beside("kong.yml")
+}
+
+/// What a story applies together with it.
+fn file_beside(name: &str) -> PathBuf {
+    repository().join("tests").join("stories").join(name)
 }

@@ -5,8 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use stories::process::run;
-use stories::repository;
 use stories::world::World;
+use stories::{node, repository};
 
 use crate::limits::{LIMIT, until_charged};
 
@@ -23,9 +23,7 @@ pub(crate) struct Client {
 }
 
 enum Runtime {
-    /// The Python of the virtual environment that `tests/run` prepares.
     Python,
-    /// Node, with the packages that `tests/run` installs.
     Node,
 }
 
@@ -58,31 +56,26 @@ pub(crate) const ANTHROPIC_NODE: Client = Client {
 impl Client {
     /// Why it cannot be run, or `None`.
     pub(crate) fn absence(&self) -> Option<&'static str> {
-        let (test, package) = (&mut self.command(), self.package);
-        let (loads, reason) = match self.runtime {
-            Runtime::Python => (
-                run(test.args(["-c", &format!("import {package}")])),
-                "the Python package is not in .cache/venv (tests/run installs it)",
-            ),
-            Runtime::Node => (
-                run(test.args(["-e", &format!("require('{package}')")])),
-                "the Node package is not in .cache/node, or there is no node (tests/run installs both)",
-            ),
-        };
-        loads.is_err().then_some(reason)
+        match self.runtime {
+            Runtime::Python => {
+                let import = format!("import {}", self.package);
+                let loads = run(python().args(["-c", &import]));
+                let reason = "the Python package is not in .cache/venv (tests/run installs it)";
+                loads.is_err().then_some(reason)
+            }
+            Runtime::Node => node::absence(self.package),
+        }
     }
 
     fn command(&self) -> Command {
-        let cache = repository().join(".cache");
-        let mut command = match self.runtime {
-            Runtime::Python => Command::new(cache.join("venv").join("bin").join("python")),
-            Runtime::Node => Command::new("node"),
-        };
-        command
-            .env("NODE_PATH", cache.join("node").join("node_modules"))
-            // Loopback needs no proxy, whatever this machine says.
-            .env("NO_PROXY", "127.0.0.1");
-        command
+        match self.runtime {
+            Runtime::Python => {
+                let mut command = python();
+                command.arg(repository().join("tests").join("clients").join(self.script));
+                command
+            }
+            Runtime::Node => node::script(self.script),
+        }
     }
 
     /// Runs its script for a tenant of its own, and judges what it tells.
@@ -91,9 +84,7 @@ impl Client {
         let token = world.issuer.mint(&world.kongctl, &tenant, "free").await?;
         let url = |path: &str| format!("{}{path}", world.gateway.proxy_url());
         let mut command = self.command();
-        command
-            .arg(repository().join("tests").join("clients").join(self.script))
-            .args([url("/metered/v1"), url(self.brief), token]);
+        command.args([url("/metered/v1"), url(self.brief), token]);
         let said = tokio::task::spawn_blocking(move || run(&mut command)).await??;
         let told: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
 
@@ -133,6 +124,15 @@ impl Client {
         );
         until_charged(&world.tenant("/metered/v1", &tenant).await?, LIMIT, used).await
     }
+}
+
+/// The Python of the virtual environment that `tests/run` prepares.
+fn python() -> Command {
+    let bin = repository().join(".cache").join("venv").join("bin");
+    let mut command = Command::new(bin.join("python"));
+    // Loopback needs no proxy, whatever this machine says.
+    command.env("NO_PROXY", "127.0.0.1");
+    command
 }
 
 pub(crate) async fn openai_in_python_talks_streams_and_retries(world: &mut World) -> Result<()> {
