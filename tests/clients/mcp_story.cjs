@@ -20,7 +20,8 @@ async function watched(input, init) {
 // A browser whose person says yes: it follows redirects, with its cookies, until it is sent to the callback.
 async function browse(location) {
   const cookies = new Map();
-  while (!String(location).startsWith(callback)) {
+  for (let hops = 0; !String(location).startsWith(callback); hops++) {
+    if (hops === 10) throw new Error(`no end of redirects: ${location}`);
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join("; ");
     const answer = await fetch(location, { redirect: "manual", headers: { cookie } });
     for (const line of answer.headers.getSetCookie()) {

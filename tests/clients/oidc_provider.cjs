@@ -66,8 +66,9 @@ async function interact(provider, request, response) {
     return provider.interactionFinished(request, response, { login: { accountId: "alice" } });
   }
   const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-  grant.addOIDCScope("openid");
-  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, params.scope ?? "");
+  const scope = params.scope ?? "openid";
+  grant.addOIDCScope(scope);
+  for (const resource of [params.resource ?? []].flat()) grant.addResourceScope(resource, scope);
   return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
 }
 

@@ -9,7 +9,7 @@
 //! - [`kongctl`]: the command that configures it.
 //! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
-//! - [`openid`]: a certified provider of such tokens; [`key_endpoint`]: where keys are published, and what may go wrong there.
+//! - [`openid`]: a certified provider of both kinds; [`key_endpoint`]: where keys are published, and what may go wrong there.
 //! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
 //! - [`process`], [`node`], [`wait`]: children that never outlive us, those that run scripts, and patience with an end.
 //!

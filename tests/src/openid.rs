@@ -114,24 +114,28 @@ impl OpenIdProvider {
         access_token(with_form(request, &form).send().await?).await
     }
 
-    /// An access token for `resource`, to which a person has said yes (RFC 6749 §4.1, with PKCE).
-    pub async fn authorization_code(&self, resource: &str) -> Result<String> {
+    /// An access token for `resource`, to which a person has said yes (RFC 6749 §4.1, with PKCE); an opaque one without.
+    pub async fn authorization_code(&self, resource: Option<&str>) -> Result<String> {
+        let resource = resource.map(|resource| ("resource", resource));
+        let scope = if resource.is_some() {
+            "openid chat"
+        } else {
+            "openid"
+        };
         let verifier = random()?;
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
         let state = random()?;
-        let request = Url::parse_with_params(
-            &self.url("/auth"),
-            [
-                ("response_type", "code"),
-                ("client_id", DESK),
-                ("redirect_uri", CALLBACK),
-                ("scope", "openid chat"),
-                ("resource", resource),
-                ("state", &state),
-                ("code_challenge", &challenge),
-                ("code_challenge_method", "S256"),
-            ],
-        )?;
+        let asked = [
+            ("response_type", "code"),
+            ("client_id", DESK),
+            ("redirect_uri", CALLBACK),
+            ("scope", scope),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        let request =
+            Url::parse_with_params(&self.url("/auth"), asked.into_iter().chain(resource))?;
         let callback = self.browse(request).await?;
         let answer: BTreeMap<_, _> = callback.query_pairs().into_owned().collect();
         ensure!(
@@ -141,14 +145,14 @@ impl OpenIdProvider {
         let code = answer
             .get("code")
             .with_context(|| format!("sent back with {answer:?}"))?;
-        let form = [
+        let mut form = vec![
             ("grant_type", "authorization_code"),
             ("client_id", DESK),
             ("redirect_uri", CALLBACK),
             ("code", code),
             ("code_verifier", &verifier),
-            ("resource", resource),
         ];
+        form.extend(resource);
         let request = self.client.post(self.url("/token"));
         access_token(with_form(request, &form).send().await?).await
     }

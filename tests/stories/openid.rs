@@ -33,7 +33,7 @@ async fn begin(world: &World) -> Result<OpenIdProvider> {
         .configure_with(
             &[&configuration_file(), &file_beside("openid.yml")],
             &[("OPENID_ISSUER", &issuer), ("OPENID_PORT", &port)],
-            &format!("/openid-elsewhere-{port}/v1/models"),
+            &format!("/openid-opaque-{port}/v1/models"),
         )
         .await?;
     Ok(provider)
@@ -85,7 +85,7 @@ pub(crate) async fn tokens_of_an_openid_provider_pass_whatever_the_grant_and_the
             (
                 "an authorization code",
                 "alice",
-                provider.authorization_code(&resource).await?,
+                provider.authorization_code(Some(&resource)).await?,
             ),
         ] {
             let story = format!("{algorithm} {grant}");
@@ -101,18 +101,28 @@ pub(crate) async fn tokens_of_an_openid_provider_pass_whatever_the_grant_and_the
         }
     }
 
+    let opaque = provider.authorization_code(None).await?;
+    let for_others = provider.client_credentials(Some("https://elsewhere.example"));
     for (case, token) in [
-        (
-            "for somebody else",
-            provider
-                .client_credentials(Some("https://elsewhere.example"))
-                .await?,
-        ),
-        ("opaque", provider.client_credentials(None).await?),
+        ("for somebody else", &for_others.await?),
+        ("opaque", &opaque),
     ] {
-        let answer = answer(world, &provider, &token).await?;
+        let answer = answer(world, &provider, token).await?;
         ensure!(answer.status == 401, "{case}: answered {}", answer.status);
     }
+    // Where the provider is asked about it, even that says who is calling.
+    let path = format!("/openid-opaque-{}/v1", provider.port());
+    let caller = world
+        .caller(&path, Credential::Token(opaque))?
+        .with_header("x-story", "opaque to all but its provider");
+    let answer = caller.chat(&question("Who am I?", 1)).await?;
+    ensure!(answer.status == 200, "opaque: answered {}", answer.status);
+    let seen = world
+        .provider
+        .record_with_header("x-story", "opaque to all but its provider")
+        .await?;
+    let subjects = &seen["headers"]["x-subject"];
+    ensure!(*subjects == json!(["alice"]), "{subjects} was calling");
     Ok(())
 }
 

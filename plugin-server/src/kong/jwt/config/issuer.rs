@@ -34,7 +34,7 @@ pub(super) struct IssuerConfig {
     /// Whether secrets are base64 or base64url of the bytes. If not, the characters themselves are the secret.
     #[kong(default = false)]
     secret_is_base64: bool,
-    /// The algorithms that the issuer's tokens may use. HS256, HS384 and HS512 only with secrets, the others only without.
+    /// The algorithms that the issuer's tokens may use; EdDSA is Ed25519 by either name. HS256, HS384 and HS512 only with secrets, the others only without.
     #[kong(
         default = ["RS256", "ES256", "EdDSA"],
         len_min = 1,
