@@ -249,7 +249,9 @@ async fn a_revoked_token_is_refused_as_any_other_that_is_not_valid() {
     assert_eq!(&exit.body[..], br#"{"message":"Unauthorized"}"#);
     let challenge = event.exit_header("WWW-Authenticate").unwrap();
     assert!(
-        challenge.contains(r#"error="invalid_token", error_description="The access token is not valid""#),
+        challenge.contains(
+            r#"error="invalid_token", error_description="The access token is not valid""#
+        ),
         "{challenge}"
     );
     story.end().await;

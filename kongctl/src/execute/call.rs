@@ -144,7 +144,8 @@ mod tests {
     fn a_certificate_keeps_its_names_and_loses_what_is_no_longer_written() {
         let call = update(Kind::Certificate, &json!({"cert": "c", "key": "k"}), "cert");
         assert_eq!(call.method, Method::PATCH);
-        let expected = json!({"cert": "c", "key": "k", "cert_alt": null, "key_alt": null, "tags": null});
+        let expected =
+            json!({"cert": "c", "key": "k", "cert_alt": null, "key_alt": null, "tags": null});
         assert_eq!(call.body, Some(expected));
     }
 
@@ -157,7 +158,8 @@ mod tests {
         assert!(!call.body.unwrap().to_string().contains("hash"));
         let call = update(Kind::BasicAuth, &body, "password");
         assert_eq!(call.method, Method::PUT);
-        let body = json!({"name": "app", "client_id": "c", "client_secret": "hash", "hash_secret": true});
+        let body =
+            json!({"name": "app", "client_id": "c", "client_secret": "hash", "hash_secret": true});
         let call = update(Kind::OAuth2, &body, "name");
         assert!(!call.body.unwrap().to_string().contains("hash"));
     }

@@ -265,12 +265,18 @@ mod tests {
 
     #[test]
     fn payloads_are_the_same_whether_a_node_had_some_of_it_or_nothing() {
-        let text = |path: &str| format!("services: [{{name: llm, host: h, routes: [{{name: chat, paths: [{path}]}}]}}]");
+        let text = |path: &str| {
+            format!("services: [{{name: llm, host: h, routes: [{{name: chat, paths: [{path}]}}]}}]")
+        };
         let scope = Scope::default();
         let schemas = Schemas::default();
         let payload_on = |current: &Inventory, path: &str| {
             let desired = desired_of(&text(path), current, &scope).unwrap();
-            payload(&diff(current, &desired, &scope, &schemas).unwrap(), current, false)
+            payload(
+                &diff(current, &desired, &scope, &schemas).unwrap(),
+                current,
+                false,
+            )
         };
         let (nothing, some) = (Inventory::default(), stored(&text("/a")));
         for path in ["/a", "/b"] {

@@ -369,19 +369,30 @@ upstreams:
             let plugin = Entity {
                 kind: Kind::Plugin,
                 id: "1".to_owned(),
-                body: json!({"name": "x", "config": config}).as_object().unwrap().clone(),
+                body: json!({"name": "x", "config": config})
+                    .as_object()
+                    .unwrap()
+                    .clone(),
                 label: "x".to_owned(),
                 source: None,
             };
             let route = Entity {
                 kind: Kind::Route,
                 id: "2".to_owned(),
-                body: json!({"name": "r", "headers": config["headers"]}).as_object().unwrap().clone(),
+                body: json!({"name": "r", "headers": config["headers"]})
+                    .as_object()
+                    .unwrap()
+                    .clone(),
                 label: "r".to_owned(),
                 source: None,
             };
             let inventory = Inventory::new([plugin, route]);
-            yaml::write(&write(&inventory, &Scope::default(), &schemas, Style::default()))
+            yaml::write(&write(
+                &inventory,
+                &Scope::default(),
+                &schemas,
+                Style::default(),
+            ))
         };
         let one = json!({"limits": [{"name": "a", "limit": 1}], "headers": {"a": "1", "b": "2"}});
         let other = json!({"headers": {"b": "2", "a": "1"}, "limits": [{"limit": 1, "name": "a"}]});

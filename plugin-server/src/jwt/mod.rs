@@ -52,7 +52,6 @@ mod key_attacks;
 mod testing;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use self::cache::Verified;
 use self::cache::{Source, TokenCache, TokenHash, Trusted};
