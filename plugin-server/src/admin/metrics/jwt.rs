@@ -77,8 +77,9 @@ pub(super) fn keys(
     health: &BTreeMap<String, KeyHealth>,
     families: &mut Families<'_>,
 ) -> fmt::Result {
+    type Read = fn(&KeyHealth) -> u64;
     let known = bounded(health);
-    let gauges: [(&str, &str, fn(&KeyHealth) -> u64); 3] = [
+    let gauges: [(&str, &str, Read); 3] = [
         (
             "llm_jwt_keys_age_seconds",
             "Time since an issuer's keys were last fetched, or since they were first wanted",
