@@ -300,11 +300,16 @@ Examples:
         command: LogLevelCommand,
     },
     /// Look into tokens, revoke them, make some for trying things out.
+    #[command(after_help = "Examples:
+  kongctl token inspect -                        what does it say, who signed it?
+  kongctl token revoke -                         refuse it before it expires")]
     Token {
         #[command(subcommand)]
         command: TokenCommand,
     },
     /// Look into sets of public keys.
+    #[command(after_help = "Examples:
+  kongctl jwks show https://idp.example/.well-known/openid-configuration")]
     Jwks {
         #[command(subcommand)]
         command: JwksCommand,

@@ -289,6 +289,12 @@ impl Resolver<'_> {
             .filter(|(kind, _)| *kind == to)
             .map(|(_, name)| name.as_str());
         let help = suggestion(word, known).unwrap_or_else(|| {
+            if self.scope.keeps_unnamed {
+                return format!(
+                    "the node has none of that name either: `kongctl get {}` lists them",
+                    to.name()
+                );
+            }
             format!(
                 "declare the {} in the file; what the node has besides would be deleted by a sync",
                 to.singular()
