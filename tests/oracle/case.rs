@@ -29,6 +29,9 @@ pub(crate) struct Spec {
     /// The tag of what is ours, where there are others.
     #[serde(default)]
     pub(crate) tag: Option<String>,
+    /// Why only a real Kong can show it.
+    #[serde(default)]
+    pub(crate) real_kong: Option<String>,
 }
 
 /// Where cases lie, and the files that they refer to.

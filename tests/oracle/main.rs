@@ -51,16 +51,17 @@ fn main() -> ExitCode {
         .filter(|target| *target != Target::Compose)
     {
         if let Some(reason) = target.absence() {
-            eprintln!("SKIPPED {target}: every case: {reason}");
-            let skipped = Trial::test(format!("{target}::every case"), || {
-                Err(Failed::from("skipped on this machine"))
-            });
-            let skipped = skipped.with_kind(format!("skipped: {reason}"));
-            trials.push(skipped.with_ignored_flag(true));
+            trials.push(skipped(target, "every case", &reason));
             continue;
         }
         let slot = Arc::clone(slots.entry(target.name()).or_default());
         for case in &cases {
+            if let Some(reason) = &case.spec.real_kong
+                && !target.is_real_kong()
+            {
+                trials.push(skipped(target, &case.name, reason));
+                continue;
+            }
             let (runtime, slot, case) = (Arc::clone(&runtime), Arc::clone(&slot), case.clone());
             trials.push(Trial::test(format!("{target}::{}", case.name), move || {
                 with_world(&runtime, &slot, target, |world| {
@@ -89,6 +90,17 @@ fn main() -> ExitCode {
         }
     });
     conclusion.exit_code()
+}
+
+/// Lists a case as skipped, by name and reason.
+fn skipped(target: Target, case: &str, reason: &str) -> Trial {
+    eprintln!("SKIPPED {target}: {case}: {reason}");
+    let trial = Trial::test(format!("{target}::{case}"), || {
+        Err(Failed::from("skipped on this machine"))
+    });
+    trial
+        .with_kind(format!("skipped: {reason}"))
+        .with_ignored_flag(true)
 }
 
 fn with_world(

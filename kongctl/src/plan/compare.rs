@@ -165,6 +165,10 @@ impl Comparison {
         if wanted.is_null() && found.is_some_and(is_hollow) {
             return;
         }
+        // No tags are no tags.
+        if path == "tags" && is_nothing(wanted) && found.is_none_or(is_nothing) {
+            return;
+        }
         let current = found.unwrap_or(&Value::Null);
         match (&field.ty, wanted, current) {
             (Type::Record(record), Value::Object(wanted), Value::Object(current)) => {
@@ -213,6 +217,10 @@ impl Comparison {
             }
         }
     }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// True for a record of nothing but nulls: Kong makes one of a record that it was not given.
@@ -322,6 +330,21 @@ mod tests {
             paths(Kind::Service, &wanted, &current),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn no_tags_are_no_tags() {
+        for (wanted, current) in [
+            (json!({}), json!({"tags": []})),
+            (json!({"tags": []}), json!({"tags": null})),
+        ] {
+            assert_eq!(
+                paths(Kind::Consumer, &wanted, &current),
+                Vec::<String>::new()
+            );
+        }
+        let tagged = json!({"tags": ["a"]});
+        assert_eq!(paths(Kind::Consumer, &json!({}), &tagged), ["tags"]);
     }
 
     #[test]

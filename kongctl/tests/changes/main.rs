@@ -8,6 +8,7 @@ mod nodes;
 mod plans;
 mod rollbacks;
 mod terminal;
+mod transcript;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

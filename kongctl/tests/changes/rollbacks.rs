@@ -71,20 +71,10 @@ async fn what_others_did_since_is_left_alone_or_stops_the_rollback() {
         user.write("b.yml", B);
         user.must("sync b.yml", &node).await;
         // Somebody adds a consumer, which the rollback does not touch, and changes a target, which it does.
-        other.write(
-            "theirs.yml",
-            &format!(
-                "{}- username: carol\n",
-                B.replace("weight: 20", "weight: 30")
-                    .replace(
-                        "consumers: [{username: bob, keyauth_credentials: [{key: alice-key}]}]",
-                        ""
-                    )
-                    .trim_end()
-                    .to_owned()
-                    + "\nconsumers:\n- {username: bob, keyauth_credentials: [{key: alice-key}]}\n"
-            ),
-        );
+        let theirs = B
+            .replace("weight: 20", "weight: 30")
+            .replace("consumers: [", "consumers: [{username: carol}, ");
+        other.write("theirs.yml", &theirs);
         other.must("sync theirs.yml", &node).await;
         let before = user.dump(&node).await;
         let refused = user.run("rollback --yes", &node).await;
