@@ -143,7 +143,7 @@ async fn answer(conduct: &Conduct, keys: &str) -> Response<Body> {
             response
         }
         Conduct::Endless => {
-            let piece = Bytes::from_static(&[b' '; PIECE]);
+            let piece = Bytes::from(vec![b' '; PIECE]);
             let pieces = stream::repeat(piece).map(Ok::<_, Infallible>);
             Response::new(Body::from_stream(pieces))
         }

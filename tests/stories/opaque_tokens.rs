@@ -11,7 +11,7 @@ use stories::world::World;
 /// `introspection_cache_ttl` of the route, and time for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the server may go on being left alone after it was away.
-const PAUSES: Duration = Duration::from_secs(60);
+const PAUSES: Duration = Duration::from_mins(1);
 
 async fn ask_with(world: &World, token: &str) -> Result<Answer> {
     let caller = world.caller("/opaque/v1", Credential::Token(token.to_owned()))?;

@@ -12,6 +12,9 @@ use crate::jwt::process::Process;
 use crate::kong::jwt::{self, LlmJwt};
 use crate::kong::rate_limiting::{self, RateLimiting};
 
+/// A list's field, and an entry that works at an index of it.
+pub(super) type Spare = (&'static str, fn(usize) -> Value);
+
 /// A plugin whose configurations can be judged.
 pub struct Subject {
     /// The plugin's name in Kong.
@@ -20,7 +23,7 @@ pub struct Subject {
     /// The plugin server's own judgement: the first reason against a configuration.
     pub(super) judge: fn(Value) -> Result<(), Refusal>,
     /// For lists, an entry that works, different at each index.
-    pub(super) spares: &'static [(&'static str, fn(usize) -> Value)],
+    pub(super) spares: &'static [Spare],
     /// A list, and a field in whose presence nothing has to be in it.
     pub(super) alternative: Option<(&'static str, &'static str)>,
     /// Fields of which none means anything without the others.
@@ -115,7 +118,7 @@ impl Subject {
 }
 
 fn judge_limits(config: Value) -> Result<(), Refusal> {
-    let config = rate_limiting::Config::from_json(config).map_err(unreadable)?;
+    let config = rate_limiting::Config::from_json(config).map_err(|error| unreadable(&error))?;
     config.policy().map(drop).map_err(|error| Refusal {
         path: Path::parse(&error.field()),
         message: error.to_string(),
@@ -123,7 +126,7 @@ fn judge_limits(config: Value) -> Result<(), Refusal> {
 }
 
 fn judge_jwt(config: Value) -> Result<(), Refusal> {
-    let config = jwt::Config::from_json(config).map_err(unreadable)?;
+    let config = jwt::Config::from_json(config).map_err(|error| unreadable(&error))?;
     let process = Process::new(Arc::new(SystemClock::new()));
     config
         .authenticator(&process)
@@ -135,7 +138,7 @@ fn judge_jwt(config: Value) -> Result<(), Refusal> {
 }
 
 /// What the schema has let pass and serde has not. None is known; it would be told at the configuration itself.
-fn unreadable(error: kong_pdk::ConfigError) -> Refusal {
+fn unreadable(error: &kong_pdk::ConfigError) -> Refusal {
     Refusal {
         path: Path::default(),
         message: error.to_string(),
@@ -181,9 +184,9 @@ fn stand_in_jwt(config: &mut Map<String, Value>, path: &[Step]) -> bool {
             | "allow_private_introspection",
         ] => json!(true),
         ["introspection_endpoint" | "introspection_issuer"] => json!("https://unknown.invalid/"),
-        ["introspection_client_id" | "introspection_client_secret"]
-        | ["introspection_audience_required", _] => json!("unknown"),
-        ["anonymous" | "realm"] | ["issuers", _, "audience_required", _] => json!("unknown"),
+        ["introspection_client_id" | "introspection_client_secret" | "anonymous" | "realm"]
+        | ["introspection_audience_required", _]
+        | ["issuers", _, "audience_required", _] => json!("unknown"),
         [
             "issuers",
             _,

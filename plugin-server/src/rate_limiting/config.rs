@@ -408,11 +408,10 @@ impl ConfigError {
 impl LimitProblem {
     fn field(&self) -> &'static str {
         match self {
-            Self::Nothing => "limit",
+            Self::Nothing | Self::Window(InvalidWindow::NoRefill) => "limit",
             Self::NoWindowSize
             | Self::CalendarWithSize
             | Self::Window(InvalidWindow::Length(_)) => "window_size",
-            Self::Window(InvalidWindow::NoRefill) => "limit",
             Self::Window(InvalidWindow::NoBurst | InvalidWindow::Burst { .. }) => "burst",
             Self::NoCalendar => "calendar",
             Self::TimeZone(_) => "time_zone",

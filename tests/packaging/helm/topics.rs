@@ -192,11 +192,10 @@ fn value_of(name: &str) -> String {
     match name {
         "AGENT_HOST" => service("agent"),
         "AGENT_CANARY_HOST" => service("agent-canary"),
-        "AGENT_PORT" | "AGENT_CANARY_PORT" => "8080".to_owned(),
+        "AGENT_PORT" | "AGENT_CANARY_PORT" | "LLM_PORT" => "8080".to_owned(),
         "AGENT_STABLE" => format!("{}:8080", service("agent-stable")),
         "AGENT_CANARY" => format!("{}:8080", service("agent-canary")),
         "LLM_HOST" => service("llm"),
-        "LLM_PORT" => "8080".to_owned(),
         "AGENT_READ_TIMEOUT" => "60000".to_owned(),
         "AGENT_DOMAIN" => "agents.example.com".to_owned(),
         "OIDC_ISSUER" => "https://idp.example.com".to_owned(),

@@ -505,14 +505,16 @@ async fn a_flood_of_tokens_waits_for_its_turn() {
 
 #[tokio::test]
 async fn what_cannot_work_is_reported_by_its_field() {
+    type Case = (&'static str, fn(&mut IntrospectionSettings));
+
     let endpoint = start(active()).await;
     let problem = |change: fn(&mut IntrospectionSettings)| -> InvalidSetting {
         changed(&endpoint, change).check().expect_err("cannot work")
     };
-    let cases: [(&str, fn(&mut IntrospectionSettings)); 9] = [
+    let cases: [Case; 9] = [
         ("introspection_endpoint", |it| it.reach.allow_http = false),
         ("introspection_endpoint", |it| {
-            it.reach.allow_private = false
+            it.reach.allow_private = false;
         }),
         ("introspection_endpoint", |it| it.endpoint = "/here".into()),
         ("introspection_issuer", |it| it.issuer.clear()),

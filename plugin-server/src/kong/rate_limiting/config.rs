@@ -291,7 +291,9 @@ impl TryFrom<Config> for Settings {
             store,
             priorities: each(config.priorities.unwrap_or_default(), PriorityConfig::read)?,
             prices: PriceTable {
-                entries: each(config.prices.unwrap_or_default(), PriceConfig::read)?,
+                entries: each(config.prices.unwrap_or_default(), |at, price| {
+                    PriceConfig::read(at, &price)
+                })?,
             },
             allowed_models: each(allowed_models, |at, pattern| {
                 ModelPattern::new(&pattern)
@@ -442,7 +444,7 @@ impl PriorityConfig {
 }
 
 impl PriceConfig {
-    fn read(at: usize, config: Self) -> Result<(ModelPattern, Price), ConfigError> {
+    fn read(at: usize, config: &Self) -> Result<(ModelPattern, Price), ConfigError> {
         let price = |field, dollars| {
             TokenPrice::dollars_per_million(dollars)
                 .map_err(|error| LimitProblem::Price(field, error))

@@ -14,10 +14,6 @@ use crate::jwt::keys::{Reach, Secret};
 /// The values of `introspection_endpoint_auth_method`.
 #[derive(Debug, Clone, Copy, Deserialize, PluginConfig)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::enum_variant_names,
-    reason = "the names that the standard registers"
-)]
 pub(super) enum AuthMethodName {
     ClientSecretBasic,
     ClientSecretPost,
