@@ -28,7 +28,7 @@ use crate::cli::Connection;
 use crate::output::failure::UsageError;
 use crate::state::diagnostics::{Diagnostics, Place, suggestion};
 use crate::state::node::{Node, NodeValue};
-use crate::state::references::References;
+use crate::state::references::{Policy, References};
 use crate::state::yaml;
 
 /// What a profile says.
@@ -135,7 +135,7 @@ fn read(
         env,
         directory: directory.clone(),
         // A profile that is not used may read a variable that is not set.
-        lenient: true,
+        policy: Policy::NullWhereUnset,
     };
     let mut diagnostics = Diagnostics::default();
     let documents = yaml::read(

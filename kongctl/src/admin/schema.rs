@@ -42,7 +42,10 @@ pub(crate) struct Field {
     pub(crate) unique: bool,
     /// A reference that deletes this entity with the one it refers to.
     pub(crate) cascade: bool,
+    /// The only words that a string may be.
     pub(crate) one_of: Vec<String>,
+    /// The least and the most that a number may be.
+    pub(crate) between: Option<(f64, f64)>,
 }
 
 impl Field {
@@ -56,6 +59,7 @@ impl Field {
             unique: false,
             cascade: false,
             one_of: Vec::new(),
+            between: None,
         }
     }
 
@@ -108,6 +112,9 @@ impl Field {
                         .collect()
                 })
                 .unwrap_or_default(),
+            between: schema
+                .get("between")
+                .and_then(|range| Some((range.get(0)?.as_f64()?, range.get(1)?.as_f64()?))),
         }
     }
 
@@ -200,22 +207,41 @@ impl Record {
                     let choices = words.next().expect("`in` is followed by its choices");
                     field.one_of = choices.split('|').map(str::to_owned).collect();
                 }
+                "between" => {
+                    let mut bound = || words.next().and_then(|word| word.parse().ok());
+                    field.between = bound().zip(bound());
+                    assert!(
+                        field.between.is_some(),
+                        "`between` is followed by two numbers"
+                    );
+                }
                 other => unreachable!("the table has no attribute {other}"),
             }
+        }
+        // A list's choices are those of its elements.
+        if let Type::Set(element) | Type::Array(element) = &mut field.ty {
+            element.one_of = std::mem::take(&mut field.one_of);
         }
         let (last, parents) = path.split_last().expect("a path has a last segment");
         let mut record = self;
         for parent in parents {
-            let entry = record
-                .fields
-                .entry((*parent).to_owned())
-                .or_insert_with(|| {
-                    let mut field = Field::of(Type::Record(Self::default()));
-                    // Only `pem` may be absent: the others are records whose defaults Kong always fills in.
-                    field.required = *parent != "pem";
-                    field
-                });
-            let Type::Record(inner) = &mut entry.ty else {
+            let name = parent.trim_end_matches(['[', ']', '{', '}']);
+            let entry = record.fields.entry(name.to_owned()).or_insert_with(|| {
+                let inner = Type::Record(Self::default());
+                let mut field = match &parent[name.len()..] {
+                    "[]" => Field::of(Type::Array(Box::new(Field::of(inner)))),
+                    "{}" => Field::of(Type::Set(Box::new(Field::of(inner)))),
+                    _ => Field::of(inner),
+                };
+                // Only these may be absent: the others are records whose defaults Kong always fills in.
+                field.required = !matches!(name, "pem" | "sources" | "destinations");
+                field
+            });
+            let inner = match &mut entry.ty {
+                Type::Array(element) | Type::Set(element) => &mut element.ty,
+                inner => inner,
+            };
+            let Type::Record(inner) = inner else {
                 unreachable!("a path runs through records")
             };
             record = inner;

@@ -126,6 +126,7 @@ async fn plan_node(
         .await
         .context("cannot read the node's configuration")?;
     let mut diagnostics = Diagnostics::default();
+    current::check_kinds(&client, configuration, &mut diagnostics).await?;
     declared::check_plugins(configuration, &schemas, &mut diagnostics);
     let desired = resolve::resolve(configuration, &current, scope, &mut diagnostics);
     diagnostics.into_result()?;

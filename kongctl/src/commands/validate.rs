@@ -81,6 +81,7 @@ async fn online(
         current::read(client),
         client.schemas(Vec::new(), configuration.plugin_names())
     )?;
+    current::check_kinds(client, configuration, diagnostics).await?;
     declared::check_plugins(configuration, &schemas, diagnostics);
     let desired = resolve::resolve(configuration, &current, &scope(configuration), diagnostics);
     if !diagnostics.is_empty() {

@@ -77,7 +77,7 @@ pub(crate) fn convert(inventory: &Inventory, options: &Options) -> Conversion {
     converter.consumers();
     converter.services();
     converter.routes();
-    for kind in [Kind::Key, Kind::KeySet] {
+    for kind in [Kind::Key, Kind::KeySet, Kind::FilterChain] {
         for entity in inventory.of_kind(kind) {
             converter.lose(entity, "the ingress controller has no object for it");
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::state::current::Inventory;
 use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
-use crate::state::references::References;
+use crate::state::references::{Policy, References};
 use crate::state::resolve::{self, Scope};
 use crate::state::yaml;
 
@@ -32,7 +32,7 @@ const JWT: &str = "name: llm-jwt
 
 fn told(text: &str) -> Vec<String> {
     let references = References {
-        lenient: true,
+        policy: Policy::NullWhereUnset,
         ..References::none()
     };
     let mut diagnostics = Diagnostics::default();

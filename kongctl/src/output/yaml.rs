@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::text;
+use crate::state::references::{is_kept, shown};
 
 /// The value as a YAML document.
 pub(crate) fn write(value: &Value) -> String {
@@ -18,6 +19,27 @@ pub(crate) fn write(value: &Value) -> String {
         }
     }
     out
+}
+
+/// A text as a scalar that stands after a key at this indentation; in brackets, `flow`, it takes one line.
+pub(crate) fn scalar(text: &str, indent: usize, flow: bool) -> String {
+    let mut out = String::new();
+    if flow && !is_kept(text) {
+        out.push_str(&flow_word(text));
+    } else {
+        scalar_to(&mut out, &Value::String(text.to_owned()), indent);
+    }
+    out
+}
+
+/// As [`word`]; what ends an entry of a list in brackets is quoted.
+fn flow_word(text: &str) -> String {
+    let plain = word(text);
+    if plain.starts_with('"') || !plain.contains([',', '[', ']', '{', '}', ':']) {
+        plain
+    } else {
+        text::escape_yaml(&Value::String(text.to_owned()).to_string()).replace("${{", "\\u0024{{")
+    }
 }
 
 fn block(out: &mut String, value: &Value, indent: usize) {
@@ -79,6 +101,9 @@ fn pad(out: &mut String, indent: usize) {
 
 fn scalar_to(out: &mut String, value: &Value, indent: usize) {
     match value {
+        Value::String(text) if is_kept(text) => out.push_str(&shown(text, |text| {
+            text::escape_yaml(&Value::String(text.to_owned()).to_string())
+        })),
         Value::String(text) if is_literal(text) => {
             let chomp = if text.ends_with('\n') { "" } else { "-" };
             let _ = write!(out, "|{chomp}");

@@ -8,6 +8,8 @@ use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 
+use super::declared::Configuration;
+use super::diagnostics::Diagnostics;
 use super::{Entity, label};
 
 /// Entities, found by kind and id.
@@ -92,6 +94,30 @@ impl Inventory {
 /// Reads everything that a node has.
 pub(crate) async fn read(client: &Client) -> Result<Inventory, AdminError> {
     Ok(from_lists(client.all_entities().await?))
+}
+
+/// Tells of declared entities that the node could not take, whatever they say.
+pub(crate) async fn check_kinds(
+    client: &Client,
+    configuration: &Configuration,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), AdminError> {
+    let mut chains = configuration
+        .entities
+        .iter()
+        .filter(|entity| entity.kind == Kind::FilterChain)
+        .peekable();
+    if chains.peek().is_none() || client.has_filter_chains().await? {
+        return Ok(());
+    }
+    for chain in chains {
+        diagnostics.add_with_help(
+            &chain.node.place,
+            format!("{} runs no WebAssembly filters", client.url()),
+            Some("set `wasm = on` and `wasm_filters_path` in its kong.conf, or remove the filter chain"),
+        );
+    }
+    Ok(())
 }
 
 /// Entities from the Admin API's lists.

@@ -52,6 +52,11 @@ impl Diagnostics {
         });
     }
 
+    /// Takes over the mistakes of another.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

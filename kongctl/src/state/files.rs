@@ -9,52 +9,87 @@ use sha2::{Digest as _, Sha256};
 
 use crate::plan::saved::FileMark;
 
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, Place};
 use super::ids;
 use super::node::Node;
-use super::references::References;
+use super::references::{Policy, References};
 use super::yaml;
+
+/// The text of one file, or of standard input.
+pub(crate) struct Input {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// Where it is; `None` for standard input.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) text: String,
+}
 
 /// Reads every file named, every `.yaml`, `.yml` and `.json` below every directory named (by name), and standard input for `-`.
 pub(crate) fn read(
     arguments: &[PathBuf],
     env: &dyn Fn(&str) -> Option<String>,
-    lenient: bool,
+    policy: Policy,
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Vec<Arc<Node>>> {
     let mut documents = Vec::new();
-    for argument in arguments {
-        if argument.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read standard input")?;
-            let references = References {
-                env,
-                directory: PathBuf::new(),
-                lenient,
-            };
-            documents.extend(yaml::read("<stdin>", &text, &references, diagnostics));
-            continue;
-        }
-        for file in expand(argument)? {
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            let directory = file.parent().map(Path::to_owned).unwrap_or_default();
-            let references = References {
-                env,
-                directory,
-                lenient,
-            };
-            documents.extend(yaml::read(
-                &file.display().to_string(),
-                &text,
-                &references,
-                diagnostics,
-            ));
-        }
+    for file in texts(arguments, diagnostics)? {
+        let directory = file.path.as_deref().and_then(Path::parent);
+        let references = References {
+            env,
+            directory: directory.map(Path::to_owned).unwrap_or_default(),
+            policy,
+        };
+        documents.extend(yaml::read(&file.name, &file.text, &references, diagnostics));
     }
     Ok(documents)
+}
+
+/// The texts that the arguments name. A file that is no text goes to `diagnostics`.
+pub(crate) fn texts(
+    arguments: &[PathBuf],
+    diagnostics: &mut Diagnostics,
+) -> anyhow::Result<Vec<Input>> {
+    let mut texts = Vec::new();
+    for argument in arguments {
+        if argument.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .context("cannot read standard input")?;
+            texts.extend(decode("<stdin>".to_owned(), None, bytes, diagnostics));
+            continue;
+        }
+        for path in expand(argument)? {
+            let bytes =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path.display().to_string();
+            texts.extend(decode(name, Some(path), bytes, diagnostics));
+        }
+    }
+    Ok(texts)
+}
+
+fn decode(
+    name: String,
+    path: Option<PathBuf>,
+    bytes: Vec<u8>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Input> {
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(Input { name, path, text }),
+        Err(error) => {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let good = String::from_utf8_lossy(good);
+            let line = good.rsplit('\n').next().unwrap_or_default();
+            let place = Place {
+                file: name.into(),
+                line: good.matches('\n').count() + 1,
+                column: line.chars().count() + 1,
+            };
+            diagnostics.add_with_help(&place, "not UTF-8", Some("save the file as UTF-8"));
+            None
+        }
+    }
 }
 
 /// Every file that [`read`] would read, with what it holds; what cannot be read is left out.

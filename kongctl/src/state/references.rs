@@ -2,12 +2,21 @@
 //!
 //! # Model
 //!
-//! `${{ env "NAME" }}`, with `| toInt`, `| toFloat`, `| toBool` or `| indent N` after it as decK writes them. The value is
-//! never parsed as YAML: line breaks, quotes, `%` and `#` in it are themselves. `indent` therefore changes nothing.
+//! `${{ env "NAME" }}`, with `| toInt`, `| toFloat`, `| toBool` or `| indent N` after it as decK writes them, or called:
+//! `${{ toInt (env "NAME") }}`. The value is never parsed as YAML: line breaks, quotes, `%` and `#` in it are themselves.
+//! `indent` therefore changes nothing.
 //! A template stands in one line. Written `"\u0024{{ … }}"`, in double quotes, it is no template but text.
 //! A plain scalar that is one reference takes the type that its value would have in the file.
+//!
+//! Where files are rewritten, a reference in a field that may hold a secret can stay what it is: the *kept* text has the
+//! template's characters hidden, and stands between hidden quotes if it stood in quotes. [`shown`] writes it back.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::admin::entities::Kind;
+use crate::admin::schema::{Record, Type};
 
 use super::diagnostics::{Diagnostics, Place};
 use super::node::NodeValue;
@@ -24,8 +33,20 @@ pub(crate) struct References<'a> {
     pub(crate) env: &'a dyn Fn(&str) -> Option<String>,
     /// Directory that relative paths start from.
     pub(crate) directory: PathBuf,
-    /// An unset variable is null instead of an error: for checking a file where the secrets are not.
-    pub(crate) lenient: bool,
+    pub(crate) policy: Policy,
+}
+
+/// What becomes of references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Each is evaluated; an unset variable is an error.
+    Evaluate,
+    /// An unset variable is null: for checking a file where the secrets are not.
+    NullWhereUnset,
+    /// In fields that may hold secrets they stay references; the others are evaluated.
+    KeepSecrets,
+    /// Everywhere they stay references.
+    KeepAll,
 }
 
 impl References<'_> {
@@ -35,7 +56,7 @@ impl References<'_> {
         References {
             env: &|_| None,
             directory: PathBuf::from("."),
-            lenient: false,
+            policy: Policy::Evaluate,
         }
     }
 
@@ -88,7 +109,8 @@ impl References<'_> {
                     forced = kind;
                 }
                 Err(wrong) => {
-                    if !(self.lenient && matches!(wrong, Wrong::Unset(_))) {
+                    if !(self.policy == Policy::NullWhereUnset && matches!(wrong, Wrong::Unset(_)))
+                    {
                         let (message, help) = wrong.words();
                         diagnostics.add_with_help(place, message, Some(help));
                     }
@@ -114,9 +136,13 @@ impl References<'_> {
     }
 
     fn expression(&self, expression: &str) -> Result<(String, Option<Forced>), Wrong> {
-        let mut stages = expression.split('|').map(str::trim);
-        let head = stages.next().unwrap_or_default();
         let malformed = || Wrong::Malformed(expression.to_owned());
+        // Go's templates trim the text around `{{- … -}}`; there is none to trim here.
+        let inner = expression.strip_prefix('-').unwrap_or(expression);
+        let inner = inner.strip_suffix('-').unwrap_or(inner).trim();
+        let piped = piped(inner).ok_or_else(malformed)?;
+        let mut stages = piped.split('|').map(str::trim);
+        let head = stages.next().unwrap_or_default();
         let name = head.strip_prefix("env").ok_or_else(malformed)?.trim();
         let name = name
             .strip_prefix('"')
@@ -125,7 +151,11 @@ impl References<'_> {
                 name.strip_prefix('\'')
                     .and_then(|name| name.strip_suffix('\''))
             })
-            .filter(|name| !name.is_empty() && !name.contains(['"', '\'']))
+            .or_else(|| {
+                name.strip_prefix('`')
+                    .and_then(|name| name.strip_suffix('`'))
+            })
+            .filter(|name| !name.is_empty() && !name.contains(['"', '\'', '`']))
             .ok_or_else(malformed)?;
         let mut forced = None;
         for stage in stages {
@@ -149,6 +179,80 @@ impl References<'_> {
             None => Ok((value, None)),
         }
     }
+}
+
+/// `toInt (env "NAME")`, a call, as `env "NAME" | toInt`; what is no call stays as it is. `None` if a parenthesis lacks its other.
+fn piped(expression: &str) -> Option<String> {
+    let Some((function, argument)) = expression.split_once('(') else {
+        return Some(expression.to_owned());
+    };
+    let inner = piped(argument.trim_end().strip_suffix(')')?.trim())?;
+    Some(format!("{inner} | {}", function.trim()))
+}
+
+/// The names of fields that hold secrets, in any kind.
+static SECRET_FIELDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    fn collect(record: &'static Record, names: &mut HashSet<&'static str>) {
+        for (name, field) in &record.fields {
+            if field.secret {
+                names.insert(name);
+            }
+            if let Type::Record(inner) = &field.ty {
+                collect(inner, names);
+            }
+        }
+    }
+    let mut names = HashSet::new();
+    for kind in Kind::all() {
+        collect(kind.record(), &mut names);
+    }
+    names
+});
+
+/// May a value below these keys be a secret? What a plugin or a vault is configured with may: only a node knows better.
+pub(super) fn may_be_secret<'k>(mut keys: impl DoubleEndedIterator<Item = &'k str>) -> bool {
+    keys.next_back().is_some_and(|last| {
+        SECRET_FIELDS.contains(last)
+            || last == "config"
+            || keys.any(|key| matches!(key, "config" | "_plugin_configs"))
+    })
+}
+
+/// The kept form of a scalar's text, its templates hidden.
+pub(crate) fn keep(hidden: &str, plain: bool) -> String {
+    if plain {
+        hidden.to_owned()
+    } else {
+        let quote = hide("\"");
+        format!("{quote}{hidden}{quote}")
+    }
+}
+
+/// The kept form of `!file PATH`.
+pub(super) fn keep_file(path: &str) -> String {
+    hide("!file ") + path
+}
+
+/// True of the kept form of a reference.
+pub(crate) fn is_kept(text: &str) -> bool {
+    text.contains(&hide(OPEN)) || text.starts_with(&hide("!file "))
+}
+
+/// True of the kept form of `!file PATH`.
+pub(crate) fn is_kept_file(text: &str) -> bool {
+    text.starts_with(&hide("!file "))
+}
+
+/// A kept reference as a file writes it; `quoted` writes a text between double quotes.
+pub(crate) fn shown(kept: &str, quoted: impl Fn(&str) -> String) -> String {
+    let quote = hide("\"");
+    let inner = kept
+        .strip_prefix(&quote)
+        .and_then(|text| text.strip_suffix(&quote));
+    if let Some(path) = kept.strip_prefix(&hide("!file ")) {
+        return format!("!file {}", quoted(path));
+    }
+    show_templates(&inner.map_or_else(|| kept.to_owned(), quoted))
 }
 
 fn shown_directory(path: &Path) -> String {
@@ -217,7 +321,7 @@ impl Evaluated {
 }
 
 /// Replaces each character of each `${{ … }}` by one that means nothing to YAML.
-pub(super) fn hide_templates(text: &str) -> String {
+pub(crate) fn hide_templates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(OPEN) {
@@ -253,7 +357,7 @@ pub(super) fn has_open_template(hidden: &str) -> bool {
 }
 
 /// Undoes [`hide_templates`].
-pub(super) fn show_templates(text: &str) -> String {
+pub(crate) fn show_templates(text: &str) -> String {
     text.chars()
         .map(|character| {
             let shown = u32::from(character)
@@ -281,7 +385,11 @@ mod tests {
         let references = References {
             env: &env,
             directory: PathBuf::new(),
-            lenient,
+            policy: if lenient {
+                Policy::NullWhereUnset
+            } else {
+                Policy::Evaluate
+            },
         };
         let mut diagnostics = Diagnostics::default();
         let documents = read("kong.yml", text, &references, &mut diagnostics);
@@ -342,6 +450,37 @@ mod tests {
             read_with("a: ${{ env \"PORT\" | upper }}", false)
                 .unwrap_err()
                 .contains("unknown function `upper`")
+        );
+    }
+
+    #[test]
+    fn functions_may_be_called_or_piped_to() {
+        let text = "{a: '${{ toInt (env \"PORT\") }}', b: '${{- indent 4 (env `PORT`) -}}', c: '${{ toBool (env \"ON\" | indent 2) }}'}";
+        assert_eq!(
+            read_with(text, false).unwrap(),
+            json!({"a": 8080, "b": "8080", "c": true})
+        );
+        assert!(
+            read_with("a: ${{ toInt (env \"PORT\" }}", false)
+                .unwrap_err()
+                .contains("is no reference")
+        );
+    }
+
+    #[test]
+    fn secrets_may_stay_references_while_the_rest_is_evaluated() {
+        let references = References {
+            policy: Policy::KeepSecrets,
+            env: &|_| Some("8080".to_owned()),
+            ..References::none()
+        };
+        let text = "{port: ${{ env \"A\" }}, key: '${{ env \"A\" }}', config: {x: [${{ env \"A\" }}], cert: !file a.pem}}";
+        let mut diagnostics = Diagnostics::default();
+        let documents = read("kong.yml", text, &references, &mut diagnostics);
+        diagnostics.into_result().unwrap();
+        assert_eq!(
+            crate::output::yaml::write(&documents[0].to_json()),
+            "port: 8080\nkey: \"${{ env \"A\" }}\"\nconfig:\n  x:\n  - ${{ env \"A\" }}\n  cert: !file \"a.pem\"\n"
         );
     }
 

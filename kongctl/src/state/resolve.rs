@@ -288,18 +288,23 @@ impl Resolver<'_> {
             .keys()
             .filter(|(kind, _)| *kind == to)
             .map(|(_, name)| name.as_str());
-        let help = suggestion(word, known).unwrap_or_else(|| {
-            if self.scope.keeps_unnamed {
-                return format!(
-                    "the node has none of that name either: `kongctl get {}` lists them",
-                    to.name()
-                );
-            }
-            format!(
-                "declare the {} in the file; what the node has besides would be deleted by a sync",
-                to.singular()
-            )
-        });
+        let other = Kind::all()
+            .find(|kind| *kind != to && self.names.contains_key(&(*kind, word.to_owned())));
+        let help = match other {
+            Some(other) => format!("`{word}` is {}", other.with_article()),
+            None => suggestion(word, known).unwrap_or_else(|| {
+                if self.scope.keeps_unnamed {
+                    return format!(
+                        "the node has none of that name either: `kongctl get {}` lists them",
+                        to.name()
+                    );
+                }
+                format!(
+                    "declare the {} in the file; what the node has besides would be deleted by a sync",
+                    to.singular()
+                )
+            }),
+        };
         self.diagnostics.add_with_help(
             place,
             format!("there is no {} `{word}`", to.singular()),

@@ -15,7 +15,10 @@ use serde_json::Number;
 
 use super::diagnostics::{Diagnostics, Place};
 use super::node::{Entry, Node, NodeValue};
-use super::references::{References, has_open_template, hide_templates, show_templates};
+use super::references::{
+    Policy, References, has_open_template, hide_templates, is_kept, keep, keep_file, may_be_secret,
+    show_templates,
+};
 
 /// Values that one document may unfold to, aliases counted each time they are used.
 const MAX_VALUES: usize = 2_000_000;
@@ -225,15 +228,27 @@ impl Builder<'_, '_> {
         );
         let is_file = tag.is_some_and(|tag| tag.handle == "!" && tag.suffix == "file");
         let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+        let mut is_known = true;
         if let Some(tag) = tag
             && !is_file
             && !(tag.is_yaml_core_schema()
                 && matches!(&*tag.suffix, "str" | "int" | "float" | "bool" | "null"))
         {
             self.unknown_tag(tag, &place);
+            is_known = false;
         }
+        let keeps = match self.references.policy {
+            Policy::KeepAll => true,
+            Policy::KeepSecrets => self.may_be_secret(),
+            Policy::Evaluate | Policy::NullWhereUnset => false,
+        };
         let value = if is_key {
             NodeValue::String(text)
+        } else if !is_known {
+            // Told already: whatever it is, it is not what it looks like.
+            NodeValue::Null
+        } else if is_file && keeps {
+            NodeValue::String(keep_file(&text))
         } else if is_file {
             self.references.file(&text, &place, self.diagnostics)
         } else {
@@ -245,9 +260,15 @@ impl Builder<'_, '_> {
                     Some("write ${{ env \"NAME\" }}; if it is meant as text, write it \"\\u0024{{\" in double quotes"),
                 );
             }
-            match self.references.evaluate(hidden, &place, self.diagnostics) {
+            let evaluated = if keeps && is_kept(hidden) {
+                None
+            } else {
+                self.references.evaluate(hidden, &place, self.diagnostics)
+            };
+            match evaluated {
                 // Evaluated text takes its type as if it stood in the file.
                 Some(evaluated) => evaluated.into_value(plain),
+                None if is_kept(hidden) => NodeValue::String(keep(hidden, plain)),
                 None if plain => plain_value(&text),
                 None => NodeValue::String(text),
             }
@@ -263,6 +284,14 @@ impl Builder<'_, '_> {
             self.anchors.insert(anchor, built.clone());
         }
         self.add(built, place);
+    }
+
+    /// May the value that comes next be a secret?
+    fn may_be_secret(&self) -> bool {
+        may_be_secret(self.stack.iter().filter_map(|open| match &open.content {
+            Content::Map { key, .. } => key.as_ref().map(|(name, _)| name.as_str()),
+            Content::List(_) => None,
+        }))
     }
 
     fn add(&mut self, built: Built, place: Place) {

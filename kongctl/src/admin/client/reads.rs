@@ -29,8 +29,11 @@ impl Client {
                     format!("{path}?size={PAGE_SIZE}&offset={}", encode_segment(offset))
                 }
             };
-            let Some(answer) = self.find(&page).await? else {
-                return Ok(None);
+            let answer = match self.find(&page).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => return Ok(None),
+                Err(error) if lacks_wasm(&error) => return Ok(None),
+                Err(error) => return Err(error),
             };
             let Some(data) = answer.get("data").and_then(Value::as_array) else {
                 return Err(AdminError::Unexpected {
@@ -45,6 +48,15 @@ impl Client {
                 return Ok(Some(entries));
             }
             offset = next.map(str::to_owned);
+        }
+    }
+
+    /// True if the node runs WebAssembly filters.
+    pub(crate) async fn has_filter_chains(&self) -> Result<bool, AdminError> {
+        match self.find("filter-chains?size=1").await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) if lacks_wasm(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -121,4 +133,11 @@ impl Client {
         }
         Ok(schemas)
     }
+}
+
+/// Without `wasm = on`, Kong answers 400 where its filter chains would be.
+fn lacks_wasm(error: &AdminError) -> bool {
+    error.rejection().is_some_and(|rejection| {
+        rejection.status == 400 && rejection.message.contains("when wasm is enabled")
+    })
 }

@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Acl,
     Route,
     Plugin,
+    FilterChain,
 }
 
 /// Kinds of Kong Enterprise and Konnect, known only to be refused by name.
@@ -48,6 +49,19 @@ pub(crate) const ENTERPRISE_KINDS: &[&str] = &[
     "custom_plugins",
     "groups",
     "_konnect",
+];
+
+/// What Kong keeps in its own tables at run time: no configuration.
+pub(crate) const RUNTIME_KINDS: &[&str] = &[
+    "acme_storage",
+    "clustering_data_planes",
+    "oauth2_authorization_codes",
+    "oauth2_tokens",
+    "parameters",
+    "ratelimiting_metrics",
+    "sessions",
+    "tags",
+    "workspaces",
 ];
 
 impl Kind {
@@ -112,7 +126,16 @@ impl Kind {
             })
     }
 
-    /// The kinds that a file may nest in an entry of this kind: (list's name, kind, reference that nesting fills).
+    /// The kind that a file lists as `name` in an entry of this kind, and the reference that nesting fills.
+    ///
+    /// As Kong's DB-less loader has it: whatever refers to this kind may be nested in it.
+    pub(crate) fn nested(self, name: &str) -> Option<(Kind, &'static str)> {
+        let child = Self::from_name(name)?;
+        let (field, ..) = child.references().find(|(_, to, _)| *to == self)?;
+        Some((child, field))
+    }
+
+    /// The kinds that a dump nests in an entry of this kind: (list's name, kind, reference that nesting fills).
     pub(crate) fn children(self) -> impl Iterator<Item = (&'static str, Kind, &'static str)> {
         SPECS.iter().filter_map(move |spec| {
             spec.nested_in
@@ -139,6 +162,21 @@ mod tests {
         for kind in Kind::all() {
             for (field, to, _) in kind.references() {
                 assert!(to < kind, "{}.{field}", kind.name());
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_refers_to_a_kind_may_be_nested_in_it() {
+        assert_eq!(Kind::KeySet.nested("keys"), Some((Kind::Key, "set")));
+        assert_eq!(
+            Kind::Certificate.nested("services"),
+            Some((Kind::Service, "client_certificate"))
+        );
+        assert_eq!(Kind::Consumer.nested("routes"), None);
+        for parent in Kind::all() {
+            for (name, child, field) in parent.children() {
+                assert_eq!(parent.nested(name), Some((child, field)));
             }
         }
     }

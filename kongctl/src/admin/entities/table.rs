@@ -4,8 +4,8 @@
 //!
 //! A kind's fields are written one a line, as `name type [attributes] [= default]`:
 //! types are `string integer number boolean any`, `set:T`, `array:T`, `map:T` and `->kind` for a reference;
-//! dots in a name nest records; attributes are `required`, `unique`, `secret`, `auto` (made by Kong when absent),
-//! `cascade` (deleted with what it refers to) and `in a|b|c`.
+//! dots in a name nest records, after `[]` in a list and after `{}` in a set; attributes are `required`, `unique`, `secret`,
+//! `auto` (made by Kong when absent), `cascade` (deleted with what it refers to), `in a|b|c` and `between LEAST MOST`.
 
 use std::sync::LazyLock;
 
@@ -50,7 +50,7 @@ pub(crate) struct KindSpec {
 }
 
 /// The rows, in the order of [`Kind`]'s variants.
-pub(super) const SPECS: [KindSpec; 18] = [
+pub(super) const SPECS: [KindSpec; 19] = [
     KindSpec {
         kind: Kind::CaCertificate,
         name: "ca_certificates",
@@ -176,17 +176,17 @@ pub(super) const SPECS: [KindSpec; 18] = [
         top_level: true,
         columns: &["name", "protocol", "host", "port", "path", "enabled", "tags"],
         fields: "name string unique
-                 retries integer = 5
+                 retries integer between 0 32767 = 5
                  protocol string required in http|https|tcp|tls|udp|grpc|grpcs|tls_passthrough = \"http\"
                  host string required
-                 port integer required = 80
+                 port integer required between 0 65535 = 80
                  path string
-                 connect_timeout integer = 60000
-                 write_timeout integer = 60000
-                 read_timeout integer = 60000
+                 connect_timeout integer between 1 2147483646 = 60000
+                 write_timeout integer between 1 2147483646 = 60000
+                 read_timeout integer between 1 2147483646 = 60000
                  client_certificate ->certificates
                  tls_verify boolean
-                 tls_verify_depth integer
+                 tls_verify_depth integer between 0 64
                  ca_certificates array:string
                  enabled boolean required = true",
     },
@@ -214,30 +214,30 @@ pub(super) const SPECS: [KindSpec; 18] = [
                  hash_fallback_query_arg string
                  hash_on_uri_capture string
                  hash_fallback_uri_capture string
-                 slots integer = 10000
+                 slots integer between 10 65536 = 10000
                  healthchecks.active.type string in tcp|http|https|grpc|grpcs = \"http\"
-                 healthchecks.active.timeout number = 1
-                 healthchecks.active.concurrency integer = 10
+                 healthchecks.active.timeout number between 0 65535 = 1
+                 healthchecks.active.concurrency integer between 1 2147483648 = 10
                  healthchecks.active.http_path string = \"/\"
                  healthchecks.active.https_sni string
                  healthchecks.active.https_verify_certificate boolean required = true
-                 healthchecks.active.headers map:any
-                 healthchecks.active.healthy.interval number = 0
+                 healthchecks.active.headers map:array:string
+                 healthchecks.active.healthy.interval number between 0 65535 = 0
                  healthchecks.active.healthy.http_statuses array:integer = [200,302]
-                 healthchecks.active.healthy.successes integer = 0
-                 healthchecks.active.unhealthy.interval number = 0
+                 healthchecks.active.healthy.successes integer between 0 255 = 0
+                 healthchecks.active.unhealthy.interval number between 0 65535 = 0
                  healthchecks.active.unhealthy.http_statuses array:integer = [429,404,500,501,502,503,504,505]
-                 healthchecks.active.unhealthy.tcp_failures integer = 0
-                 healthchecks.active.unhealthy.timeouts integer = 0
-                 healthchecks.active.unhealthy.http_failures integer = 0
+                 healthchecks.active.unhealthy.tcp_failures integer between 0 255 = 0
+                 healthchecks.active.unhealthy.timeouts integer between 0 255 = 0
+                 healthchecks.active.unhealthy.http_failures integer between 0 255 = 0
                  healthchecks.passive.type string in tcp|http|https|grpc|grpcs = \"http\"
                  healthchecks.passive.healthy.http_statuses array:integer = [200,201,202,203,204,205,206,207,208,226,300,301,302,303,304,305,306,307,308]
-                 healthchecks.passive.healthy.successes integer = 0
+                 healthchecks.passive.healthy.successes integer between 0 255 = 0
                  healthchecks.passive.unhealthy.http_statuses array:integer = [429,500,503]
-                 healthchecks.passive.unhealthy.tcp_failures integer = 0
-                 healthchecks.passive.unhealthy.timeouts integer = 0
-                 healthchecks.passive.unhealthy.http_failures integer = 0
-                 healthchecks.threshold number = 0
+                 healthchecks.passive.unhealthy.tcp_failures integer between 0 255 = 0
+                 healthchecks.passive.unhealthy.timeouts integer between 0 255 = 0
+                 healthchecks.passive.unhealthy.http_failures integer between 0 255 = 0
+                 healthchecks.threshold number between 0 100 = 0
                  host_header string
                  client_certificate ->certificates
                  use_srv_name boolean = false",
@@ -256,7 +256,7 @@ pub(super) const SPECS: [KindSpec; 18] = [
         columns: &["target", "weight", "upstream", "tags"],
         fields: "upstream ->upstreams required cascade
                  target string required
-                 weight integer = 100",
+                 weight integer between 0 65535 = 100",
     },
     KindSpec {
         kind: Kind::KeyAuth,
@@ -372,24 +372,26 @@ pub(super) const SPECS: [KindSpec; 18] = [
         top_level: true,
         columns: &["name", "service", "hosts", "paths", "methods", "tags"],
         fields: "name string unique
-                 protocols set:string required = [\"http\",\"https\"]
-                 https_redirect_status_code integer required = 426
+                 protocols set:string required in grpc|grpcs|http|https|tcp|tls|tls_passthrough|udp = [\"http\",\"https\"]
+                 https_redirect_status_code integer required in 426|301|302|307|308 = 426
                  strip_path boolean required = true
                  preserve_host boolean required = false
                  request_buffering boolean required = true
                  response_buffering boolean required = true
                  service ->services
                  snis set:string
-                 sources set:any
-                 destinations set:any
+                 sources{}.ip string
+                 sources{}.port integer between 0 65535
+                 destinations{}.ip string
+                 destinations{}.port integer between 0 65535
                  methods set:string
                  hosts array:string
                  paths array:string
-                 headers map:any
+                 headers map:array:string
                  regex_priority integer = 0
                  path_handling string in v0|v1 = \"v0\"
                  expression string
-                 priority integer",
+                 priority integer between 0 70368744177663",
     },
     KindSpec {
         kind: Kind::Plugin,
@@ -409,8 +411,28 @@ pub(super) const SPECS: [KindSpec; 18] = [
                  service ->services cascade
                  consumer ->consumers cascade
                  config any
-                 protocols set:string
+                 protocols set:string in grpc|grpcs|http|https|tcp|tls|tls_passthrough|udp
                  enabled boolean required = true",
+    },
+    KindSpec {
+        kind: Kind::FilterChain,
+        name: "filter_chains",
+        singular: "filter chain",
+        aliases: &["filter-chains", "filter_chain", "filter-chain"],
+        list_path: Some("filter-chains"),
+        below: None,
+        natural_keys: &[&["name"], &["route"], &["service"]],
+        id: IdRecipe::CacheKey(&["route", "service"]),
+        nested_in: &[(Kind::Service, "service"), (Kind::Route, "route")],
+        top_level: true,
+        columns: &["name", "service", "route", "enabled", "id", "tags"],
+        fields: "name string unique
+                 enabled boolean required = true
+                 route ->routes unique cascade
+                 service ->services unique cascade
+                 filters[].name string required
+                 filters[].enabled boolean required = true
+                 filters[].config any",
     },
 ];
 

@@ -11,7 +11,7 @@ use crate::cli::{Fields, Parents};
 use crate::output::failure::UsageError;
 use crate::state::diagnostics::{Diagnostics, Place};
 use crate::state::node::{Entry, Node, NodeValue};
-use crate::state::references::References;
+use crate::state::references::{Policy, References};
 use crate::state::yaml;
 
 use super::parent_kind;
@@ -147,7 +147,7 @@ fn parse(
     let references = References {
         env: &env,
         directory,
-        lenient: false,
+        policy: Policy::Evaluate,
     };
     yaml::read(file, text, &references, diagnostics)
 }

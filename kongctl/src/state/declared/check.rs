@@ -7,6 +7,7 @@ use crate::admin::schema::{Field, Record, Schemas, Type};
 
 use super::super::diagnostics::{Diagnostics, suggestion};
 use super::super::node::{Node, NodeValue};
+use super::super::references::is_kept;
 use super::Configuration;
 
 /// Checks the configurations of plugins against what a node said of them.
@@ -63,6 +64,9 @@ fn check_record(record: &Record, node: &Node, what: &str, diagnostics: &mut Diag
 
 /// Tells where a value is not of its field's type; `null` always is.
 pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &mut Diagnostics) {
+    if node.as_str().is_some_and(is_kept) {
+        return;
+    }
     let mut wrong = |expected: &str| {
         let help = match (expected, &node.value) {
             ("a string", NodeValue::Number(_) | NodeValue::Bool(_)) => Some("put it in quotes"),
@@ -77,7 +81,6 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
     match (&field.ty, &node.value) {
         (_, NodeValue::Null | NodeValue::Unset)
         | (Type::Any, _)
-        | (Type::Number, NodeValue::Number(_))
         | (Type::Boolean, NodeValue::Bool(_))
         | (Type::Foreign(_), NodeValue::String(_)) => {}
         (Type::String, NodeValue::String(text)) => {
@@ -95,9 +98,21 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
             }
         }
         (Type::String, _) => wrong("a string"),
-        (Type::Integer, NodeValue::Number(number)) => {
-            if number.as_f64().is_some_and(|value| value.fract() != 0.0) {
+        (Type::Integer | Type::Number, NodeValue::Number(number)) => {
+            let value = number.as_f64().unwrap_or_default();
+            if field.ty == Type::Integer && value.fract() != 0.0 {
                 wrong("an integer");
+            } else if !field.one_of.is_empty() && !field.one_of.contains(&number.to_string()) {
+                diagnostics.add_with_help(
+                    &node.place,
+                    format!("`{name}` does not know {number}"),
+                    Some(format!("one of {}", field.one_of.join(", "))),
+                );
+            } else if let Some((least, most)) = field.between
+                && !(least..=most).contains(&value)
+            {
+                let message = format!("`{name}` is between {least} and {most}, this is {number}");
+                diagnostics.add(&node.place, message);
             }
         }
         (Type::Integer, _) => wrong("an integer"),

@@ -9,6 +9,7 @@ use crate::admin::schema::Type;
 
 use super::super::diagnostics::suggestion;
 use super::super::node::{Entry, Node, NodeValue};
+use super::super::references::is_kept;
 use super::check::check_field;
 use super::normal::normalize;
 use super::shorthand::sni;
@@ -16,6 +17,14 @@ use super::{Declared, Reader};
 
 /// Fields of plugins that only Kong Enterprise has.
 const ENTERPRISE_PLUGIN_FIELDS: &[&str] = &["consumer_group", "ordering", "partials", "condition"];
+/// Fields that decK knows of other Kongs, newer than 3.9 or older than 3.0.
+const FOREIGN_FIELDS: &[(Kind, &str)] = &[
+    (Kind::Service, "tls_sans"),
+    (Kind::Target, "failover"),
+    (Kind::Upstream, "sticky_sessions_cookie"),
+    (Kind::Upstream, "sticky_sessions_cookie_path"),
+    (Kind::Plugin, "run_on"),
+];
 
 impl Reader<'_> {
     pub(super) fn list(
@@ -68,7 +77,7 @@ impl Reader<'_> {
         let mut nested = Vec::new();
         let record = kind.record();
         for entry in node.entries() {
-            if let Some((_, child, field)) = kind.children().find(|(name, ..)| *name == entry.key) {
+            if let Some((child, field)) = kind.nested(&entry.key) {
                 nested.push((child, entry.node.clone(), field));
                 continue;
             }
@@ -77,14 +86,21 @@ impl Reader<'_> {
                 name => match record.fields.get(name) {
                     Some(field) => {
                         check_field(field, &entry.node, name, self.diagnostics);
+                        if field.ty == Type::String && entry.node.as_str() == Some("") {
+                            let help = Some("give it a value, or remove the line");
+                            let message = format!("`{name}` is empty");
+                            self.diagnostics
+                                .add_with_help(&entry.node.place, message, help);
+                        }
                         fields.insert(name.to_owned(), entry.node.to_json());
                     }
                     None => self.unknown_field(kind, entry),
                 },
             }
         }
-        if let Some((field, _)) = parent
+        if let Some((field, parent)) = parent
             && let Some(given) = node.get(field).filter(|given| !given.is_null())
+            && !self.names(given, parent)
         {
             let message = format!("`{field}` is already said by nesting");
             self.diagnostics.add_with_help(
@@ -106,6 +122,20 @@ impl Reader<'_> {
         }
     }
 
+    /// Is this reference one to the entity that the entry is nested in? Kong's own loader asks for that in some kinds.
+    fn names(&self, given: &Node, parent: usize) -> bool {
+        let parent = &self.configuration.entities[parent];
+        let keys = parent.kind.spec().natural_keys.iter().map(|key| key[0]);
+        let mut words = keys
+            .chain(std::iter::once("id"))
+            .filter_map(|key| parent.fields.get(key)?.as_str());
+        let inner = given.entries().first().map(|entry| &entry.node);
+        let given = inner.map_or(given, |inner| inner);
+        given
+            .as_str()
+            .is_some_and(|given| words.any(|word| word == given))
+    }
+
     fn unknown_field(&mut self, kind: Kind, entry: &Entry) {
         let name = entry.key.as_str();
         if kind == Kind::Plugin && ENTERPRISE_PLUGIN_FIELDS.contains(&name)
@@ -115,9 +145,26 @@ impl Reader<'_> {
             self.diagnostics.add(&entry.key_place, message);
             return;
         }
+        if FOREIGN_FIELDS.contains(&(kind, name)) {
+            let message = format!("Kong 3.9 has no `{name}` in {}", kind.with_article());
+            self.diagnostics
+                .add_with_help(&entry.key_place, message, Some("remove it"));
+            return;
+        }
+        if Kind::from_name(name).is_some() {
+            let message = format!("`{name}` cannot be nested in {}", kind.with_article());
+            let help = "list it at the top level, or in what it refers to";
+            self.diagnostics
+                .add_with_help(&entry.key_place, message, Some(help));
+            return;
+        }
         let known = kind.record().fields.keys().map(String::as_str);
         let known = known
-            .chain(kind.children().map(|(name, ..)| name))
+            .chain(
+                Kind::all()
+                    .map(Kind::name)
+                    .filter(|name| kind.nested(name).is_some()),
+            )
             .chain((kind == Kind::Service).then_some("url"));
         self.diagnostics.add_with_help(
             &entry.key_place,
@@ -155,12 +202,65 @@ impl Reader<'_> {
         {
             self.diagnostics.add(&id.place, "`id` is a UUID");
         }
+        if kind == Kind::Route {
+            self.check_paths(node);
+        }
+        if kind == Kind::FilterChain {
+            self.check_filter_chain(node, parent);
+        }
         if kind == Kind::Consumer
             && !fields.contains_key("username")
             && !fields.contains_key("custom_id")
         {
             self.diagnostics
                 .add(&node.place, "a consumer needs `username` or `custom_id`");
+        }
+    }
+
+    /// Kong takes nothing else, and would tell so for one route after the other.
+    fn check_paths(&mut self, route: &Node) {
+        let paths = route.get("paths").map_or(&[][..], |paths| paths.items());
+        for path in paths {
+            let Some(text) = path.as_str() else { continue };
+            if !text.starts_with(['/', '~']) && !is_kept(text) {
+                let help = "write /prefix, or ~/regular/expression$";
+                self.diagnostics.add_with_help(
+                    &path.place,
+                    format!("path `{text}` starts with neither `/` nor `~`"),
+                    Some(help),
+                );
+            }
+        }
+    }
+
+    fn check_filter_chain(&mut self, node: &Node, parent: Option<(&'static str, usize)>) {
+        let given = |field: &str| node.get(field).is_some_and(|value| !value.is_null());
+        let owners = ["route", "service"]
+            .map(|field| given(field) || parent.is_some_and(|(by, _)| by == field));
+        match owners {
+            [false, false] => self.diagnostics.add_with_help(
+                &node.place,
+                "a filter chain belongs to a route or to a service",
+                Some("name one of them, or nest the chain in it"),
+            ),
+            [true, true] => self.diagnostics.add_with_help(
+                &node.place,
+                "a filter chain belongs to a route or to a service, not to both",
+                Some("remove one of them"),
+            ),
+            _ => {}
+        }
+        let Some(filters) = node.get("filters") else {
+            return;
+        };
+        if matches!(&filters.value, NodeValue::List(items) if items.is_empty()) {
+            self.diagnostics
+                .add(&filters.place, "a filter chain needs a filter");
+        }
+        for filter in filters.items() {
+            if !filter.entries().is_empty() && filter.get("name").is_none() {
+                self.diagnostics.add(&filter.place, "a filter needs `name`");
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The keys of a document that are no entities: its format, whose it is, defaults, shared plugin configurations.
 
-use crate::admin::entities::{ENTERPRISE_KINDS, Kind};
+use std::sync::Arc;
+
+use crate::admin::entities::{ENTERPRISE_KINDS, Kind, RUNTIME_KINDS};
 
 use super::super::diagnostics::{Place, suggestion};
 use super::super::node::{Node, NodeValue};
 use super::Reader;
+use super::check::check_field;
 
 /// Top-level keys that are no kind.
 const META_KEYS: &[&str] = &[
@@ -40,12 +43,7 @@ impl Reader<'_> {
                         .add(&node.place, "`_transform` is true or false"),
                 },
                 "_info" => self.info(node),
-                "_plugin_configs" => {
-                    for entry in node.entries() {
-                        self.plugin_configs
-                            .insert(entry.key.clone(), entry.node.clone());
-                    }
-                }
+                "_plugin_configs" => self.plugin_configs(node),
                 "_workspace" if node.as_str() != Some("default") => {
                     self.diagnostics.add(
                         &entry.key_place,
@@ -66,10 +64,11 @@ impl Reader<'_> {
                 format!("`{name}` belongs to Kong Enterprise or Konnect"),
                 Some("kongctl configures Kong Gateway OSS: remove it"),
             );
-        } else if name == "filter_chains" {
-            self.diagnostics.add(
+        } else if RUNTIME_KINDS.contains(&name) {
+            self.diagnostics.add_with_help(
                 place,
-                "`filter_chains` (WebAssembly filters) are not supported by kongctl",
+                format!("`{name}` is what Kong keeps at run time, no configuration"),
+                Some("remove it"),
             );
         } else {
             let known = Kind::all().map(Kind::name).chain(META_KEYS.iter().copied());
@@ -87,16 +86,50 @@ impl Reader<'_> {
             NodeValue::Number(number) => number.to_string(),
             _ => String::new(),
         };
-        if version != "3.0" {
-            self.diagnostics.add_with_help(
-                &node.place,
-                format!("`_format_version` {version:?} is not supported"),
-                Some("kongctl reads format \"3.0\", that of Kong 3"),
-            );
+        let help = match version.as_str() {
+            "3.0" => return,
+            "1.1" | "2.1" => {
+                "it is that of Kong 1 and 2, where paths are read otherwise: `kongctl convert` rewrites the file"
+            }
+            _ => "kongctl reads format \"3.0\", that of Kong 3",
+        };
+        let message = format!("`_format_version` {version:?} is not supported");
+        self.diagnostics
+            .add_with_help(&node.place, message, Some(help));
+    }
+
+    fn plugin_configs(&mut self, node: &Node) {
+        self.must_be_map("_plugin_configs", node);
+        for entry in node.entries() {
+            self.must_be_map(&entry.key, &entry.node);
+            let earlier = self
+                .plugin_configs
+                .insert(entry.key.clone(), entry.node.clone());
+            if let Some(earlier) = earlier
+                && earlier.to_json() != entry.node.to_json()
+            {
+                let message = format!(
+                    "`_plugin_configs` has another `{}` at {}",
+                    entry.key, earlier.place
+                );
+                self.diagnostics.add_with_help(
+                    &entry.key_place,
+                    message,
+                    Some("files that are read together share these names: rename one"),
+                );
+            }
+        }
+    }
+
+    fn must_be_map(&mut self, name: &str, node: &Node) {
+        if !matches!(node.value, NodeValue::Map(_) | NodeValue::Null) {
+            let message = format!("`{name}` is a map, this is {}", node.type_name());
+            self.diagnostics.add(&node.place, message);
         }
     }
 
     fn info(&mut self, node: &Node) {
+        self.must_be_map("_info", node);
         for entry in node.entries() {
             match entry.key.as_str() {
                 "select_tags" => {
@@ -108,6 +141,7 @@ impl Reader<'_> {
                     }
                 }
                 "default_lookup_tags" => {
+                    self.must_be_map("default_lookup_tags", &entry.node);
                     for entry in entry.node.entries() {
                         let tags = self.tags(&entry.node);
                         match Kind::from_name(&entry.key) {
@@ -119,18 +153,37 @@ impl Reader<'_> {
                     }
                 }
                 "defaults" => {
+                    self.must_be_map("defaults", &entry.node);
                     for entry in entry.node.entries() {
                         match Kind::from_word(&entry.key) {
-                            Some(kind) => {
-                                self.defaults.insert(kind, entry.node.clone());
-                            }
+                            Some(kind) => self.kind_defaults(kind, &entry.node),
                             None => self.unknown_key(&entry.key, &entry.key_place),
                         }
                     }
                 }
                 "_comment" => {}
+                // decK's word for `_transform: false`.
+                "skip_hash_for_basic_auth" => match entry.node.value {
+                    NodeValue::Bool(skip) => self.configuration.hashed_passwords |= skip,
+                    _ => self.diagnostics.add(
+                        &entry.node.place,
+                        "`skip_hash_for_basic_auth` is true or false",
+                    ),
+                },
+                // decK writes these too; false is what Kong OSS does anyway.
+                name @ ("consumer_group_policy_overrides" | "include_plugin_definitions") => {
+                    if !matches!(entry.node.value, NodeValue::Bool(false)) {
+                        let message = format!("`{name}` belongs to Kong Enterprise or Konnect");
+                        self.diagnostics.add(&entry.key_place, message);
+                    }
+                }
                 name => {
-                    let known = ["select_tags", "default_lookup_tags", "defaults"];
+                    let known = [
+                        "select_tags",
+                        "default_lookup_tags",
+                        "defaults",
+                        "skip_hash_for_basic_auth",
+                    ];
                     self.diagnostics.add_with_help(
                         &entry.key_place,
                         format!("unknown field `{name}` in `_info`"),
@@ -141,8 +194,38 @@ impl Reader<'_> {
         }
     }
 
+    /// Defaults are checked even where no entity takes them.
+    fn kind_defaults(&mut self, kind: Kind, node: &Arc<Node>) {
+        self.must_be_map(&format!("defaults.{}", kind.singular()), node);
+        let fields = &kind.record().fields;
+        for entry in node.entries() {
+            match fields.get(&entry.key) {
+                Some(field) => check_field(field, &entry.node, &entry.key, self.diagnostics),
+                None => self.diagnostics.add_with_help(
+                    &entry.key_place,
+                    format!("unknown field `{}` in {}", entry.key, kind.with_article()),
+                    suggestion(&entry.key, fields.keys().map(String::as_str)),
+                ),
+            }
+        }
+        // The entities would only repeat what is wrong here.
+        let known = node.entries().iter();
+        let known = known.filter(|entry| fields.contains_key(&entry.key));
+        let node = Node {
+            place: node.place.clone(),
+            value: NodeValue::Map(known.cloned().collect()),
+        };
+        self.defaults.insert(kind, Arc::new(node));
+    }
+
     fn tags(&mut self, node: &Node) -> Vec<String> {
-        if !matches!(node.value, NodeValue::List(_)) {
+        let not_strings = node.items().iter().filter(|item| item.as_str().is_none());
+        let wrong = if matches!(node.value, NodeValue::List(_)) {
+            not_strings.map(|item| &**item).collect()
+        } else {
+            vec![node]
+        };
+        for node in wrong {
             self.diagnostics.add(
                 &node.place,
                 format!("tags are a list of strings, this is {}", node.type_name()),

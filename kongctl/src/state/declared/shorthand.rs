@@ -14,6 +14,15 @@ impl Reader<'_> {
         let Some(url_node) = node.get("url") else {
             return node.clone();
         };
+        // What stands for an address that is wrong, or told to be missing already: no word about its parts then.
+        let unknown = || {
+            let mut entries = without(node, "url").entries().to_vec();
+            entries.push(entry_at("host", url_node, null_at(url_node)));
+            with_entries(node, entries)
+        };
+        if url_node.is_null() {
+            return unknown();
+        }
         let Some(url) = url_node
             .as_str()
             .and_then(|text| url::Url::parse(text).ok())
@@ -24,14 +33,7 @@ impl Reader<'_> {
                 "`url` is no URL",
                 Some("write it as http://host:port/path"),
             );
-            return with_entries(
-                node,
-                node.entries()
-                    .iter()
-                    .filter(|entry| entry.key != "url")
-                    .cloned()
-                    .collect(),
-            );
+            return unknown();
         };
         let mut entries: Vec<Entry> = node
             .entries()
@@ -76,19 +78,17 @@ impl Reader<'_> {
             return node.clone();
         };
         let name = name_node.as_str().unwrap_or_default();
+        if name.is_empty() {
+            let message = format!("`_config` is a name, this is {}", name_node.type_name());
+            self.diagnostics.add(&name_node.place, message);
+            return without(node, "_config");
+        }
         let Some(shared) = self.plugin_configs.get(name).cloned() else {
             let help = suggestion(name, self.plugin_configs.keys().map(String::as_str));
             let message = format!("`_plugin_configs` has no `{name}`");
             self.diagnostics
                 .add_with_help(&name_node.place, message, help);
-            return with_entries(
-                node,
-                node.entries()
-                    .iter()
-                    .filter(|entry| entry.key != "_config")
-                    .cloned()
-                    .collect(),
-            );
+            return without(node, "_config");
         };
         let config = node
             .get("config")
@@ -115,6 +115,18 @@ fn entry_at(key: &str, at: &Node, node: Arc<Node>) -> Entry {
         key_place: at.place.clone(),
         node,
     }
+}
+
+fn null_at(node: &Node) -> Arc<Node> {
+    Arc::new(Node {
+        place: node.place.clone(),
+        value: NodeValue::Null,
+    })
+}
+
+fn without(node: &Node, key: &str) -> Arc<Node> {
+    let rest = node.entries().iter().filter(|entry| entry.key != key);
+    with_entries(node, rest.cloned().collect())
 }
 
 fn with_entries(node: &Node, entries: Vec<Entry>) -> Arc<Node> {

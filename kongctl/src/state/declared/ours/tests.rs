@@ -3,7 +3,7 @@
 //! `LIMIT` and `ISSUER` in a text stand for an entry without mistakes. What the file does not have is told at `config`: then
 //! the text begins with `^`.
 
-use super::super::super::references::References;
+use super::super::super::references::{Policy, References};
 use super::super::super::yaml;
 use super::*;
 use crate::state::declared;
@@ -17,7 +17,7 @@ fn told(text: &str) -> Vec<String> {
     let references = References {
         env: &env,
         directory: std::path::PathBuf::new(),
-        lenient: true,
+        policy: Policy::NullWhereUnset,
     };
     let mut diagnostics = Diagnostics::default();
     let documents = yaml::read("f", text, &references, &mut diagnostics);
