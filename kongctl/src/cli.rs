@@ -7,6 +7,7 @@ mod hand;
 mod limiter;
 mod output;
 mod plugin;
+mod rewrite;
 mod token;
 
 use std::path::PathBuf;
@@ -25,6 +26,10 @@ pub(crate) use hand::{
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 pub(crate) use output::Output;
 pub(crate) use plugin::{FailOn, Judgement, Lint, PluginCommand, Scaffold, Schema};
+pub(crate) use rewrite::{
+    AddPlugins, AddTags, Convert, FormatFiles, Merge, OpenApi2Kong, Render, Rewrite, Rewritten,
+    Shape,
+};
 pub(crate) use token::{
     Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revoke, TokenCommand, Unrevoke,
 };
@@ -238,7 +243,7 @@ pub(crate) enum Command {
     /// List entities of a kind, or show one.
     #[command(
         after_help = "Kinds: services routes consumers plugins upstreams targets certificates snis ca_certificates
-vaults keys key_sets; credentials: key-auths jwts basic-auths hmac-auths oauth2 acls.
+vaults keys key_sets filter_chains; credentials: key-auths jwts basic-auths hmac-auths oauth2 acls.
 
 Examples:
   kongctl get services
@@ -332,6 +337,8 @@ A KEY is a counter's 32 hexadecimal digits: `quota list` shows it.")]
   kongctl top --once                             one frame, as text
   kongctl top -o json | jq .usage.totals")]
     Top(Top),
+    #[command(flatten)]
+    Rewrite(Rewrite),
     /// Print a completion script, which completes the names of live entities too.
     ///
     /// The node of KONGCTL_ADMIN_URL, or of --admin-url in the line, is asked for a second at most. Source it anew with each

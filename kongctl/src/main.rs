@@ -5,6 +5,8 @@
 //! - `cli` has the words of the command line, `commands` one file a verb, `output` every word that a user sees.
 //! - `state` turns files into what is wanted and the Admin API's answers into what is there.
 //! - `lint` looks for what is allowed in files and still not what was meant.
+//! - `syntax` knows how files are written, for the verbs that rewrite them.
+//! - `openapi` makes a configuration of an OpenAPI description.
 //! - `plan` tells the two apart and orders the changes; it is pure.
 //! - `limiter` knows the plugin server's own API, for `quota`, `top` and `token revoke`; `tokens` takes tokens and keys apart.
 //! - `execute` carries a plan out; `journal` keeps what was there before and what was done, for `rollback`.
@@ -22,10 +24,12 @@ mod journal;
 mod kubernetes;
 mod limiter;
 mod lint;
+mod openapi;
 mod output;
 mod plan;
 mod profiles;
 mod state;
+mod syntax;
 mod tokens;
 
 use std::process::ExitCode;

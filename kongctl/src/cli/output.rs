@@ -68,11 +68,23 @@ impl Cli {
                 dump.output_file = Some(path);
                 Ok(format)
             }
-            _ => Err(UsageError {
-                message: "-o is table, json, yaml or name; only plan and dump take a file there"
-                    .to_owned(),
-            }),
+            Command::Rewrite(rewrite) => match rewrite.output_file() {
+                Some(file) => {
+                    *file = Some(path);
+                    Ok(format)
+                }
+                None => Err(no_file()),
+            },
+            _ => Err(no_file()),
         }
+    }
+}
+
+fn no_file() -> UsageError {
+    UsageError {
+        message:
+            "-o is table, json, yaml or name; only verbs that write one file take a file there"
+                .to_owned(),
     }
 }
 

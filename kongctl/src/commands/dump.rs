@@ -48,6 +48,7 @@ pub(super) async fn run(
         ids: arguments.with_ids,
         all_fields: arguments.all_fields,
         redact: arguments.redact,
+        ..Style::default()
     };
     let document = document::write(&inventory, &scope, &schemas, style);
     let text = match printer.format {

@@ -16,6 +16,7 @@ mod planning;
 mod plugin;
 mod quota;
 mod reset;
+mod rewrite;
 mod rollback;
 mod runtime;
 mod status;
@@ -37,6 +38,7 @@ use crate::profiles::{self, Profile};
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::files;
+use crate::state::references::Policy;
 
 /// Where the Admin API is if nobody says.
 const USUAL_ADDRESS: &str = "http://127.0.0.1:8001";
@@ -89,6 +91,7 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
         Command::Token { command } => token::run(command, connection, printer).await,
         Command::Jwks { command } => jwks::run(&command, connection, printer).await,
         Command::Man(arguments) => man::run(&arguments, printer),
+        Command::Rewrite(command) => rewrite::run(&command, printer),
         Command::Completion { shell } => completion::run(shell, printer),
     }
 }
@@ -176,6 +179,11 @@ fn read_files(
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Configuration> {
     let env = |name: &str| std::env::var(name).ok();
-    let documents = files::read(paths, &env, lenient, diagnostics)?;
+    let policy = if lenient {
+        Policy::NullWhereUnset
+    } else {
+        Policy::Evaluate
+    };
+    let documents = files::read(paths, &env, policy, diagnostics)?;
     Ok(declared::read(&documents, diagnostics))
 }

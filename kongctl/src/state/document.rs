@@ -25,6 +25,19 @@ pub(crate) struct Style {
     /// Fields that have their default, too.
     pub(crate) all_fields: bool,
     pub(crate) redact: bool,
+    pub(crate) shape: Shape,
+}
+
+/// For whom a document is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Ours, which is decK's with everything nested that can be.
+    #[default]
+    Kongctl,
+    /// What decK's own schema takes.
+    Deck,
+    /// What Kong loads without a database: tags on each entity, references as words.
+    Dbless,
 }
 
 /// What comes first in a document; the other kinds follow in the table's order.
@@ -68,7 +81,7 @@ pub(crate) fn write(
     }
     let mut document = Map::new();
     document.insert("_format_version".to_owned(), json!("3.0"));
-    if !scope.select_tags.is_empty() {
+    if !scope.select_tags.is_empty() && style.shape != Shape::Dbless {
         document.insert(
             "_info".to_owned(),
             json!({ "select_tags": scope.select_tags }),
@@ -97,6 +110,13 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// The entry that this one is nested in: (field that refers to it, its kind, its id).
     fn parent(&self, entity: &'a Entity) -> Option<(&'static str, Kind, &'a str)> {
+        // decK lists keys beside their sets; Kong's loader wants a nested SNI to name its certificate once more.
+        if matches!(
+            (self.style.shape, entity.kind),
+            (Shape::Deck, Kind::Key) | (Shape::Dbless, Kind::Sni)
+        ) {
+            return None;
+        }
         let mut set = entity
             .kind
             .spec()
@@ -133,8 +153,19 @@ impl<'a> Writer<'a> {
                 && Some(name.as_str()) != parent_field
                 && !matches!(name.as_str(), "created_at" | "updated_at")
         });
-        self.untag(&mut body);
+        if self.style.shape != Shape::Dbless {
+            self.untag(&mut body);
+        }
+        // decK's schema wants a JWT's algorithm said.
+        let algorithm = (self.style.shape == Shape::Deck && kind == Kind::Jwt).then(|| {
+            body.get("algorithm")
+                .cloned()
+                .unwrap_or_else(|| json!("HS256"))
+        });
         prune(&record, &mut body, self.style.all_fields);
+        if let Some(algorithm) = algorithm {
+            body.insert("algorithm".to_owned(), algorithm);
+        }
         for (field, to, _) in kind.references() {
             if let Some(id) = body.get(field).and_then(reference_id).map(str::to_owned) {
                 body.insert(field.to_owned(), self.reference(kind, to, &id));
@@ -143,7 +174,11 @@ impl<'a> Writer<'a> {
 
         let mut out = Map::new();
         let keys = kind.spec().natural_keys;
-        let named = keys.iter().any(|key| entity.natural_key(key).is_some());
+        // By its best name: what refers to it has to say that, or the id.
+        let named = keys
+            .first()
+            .is_some_and(|key| entity.natural_key(key).is_some())
+            || kind == Kind::FilterChain;
         if self.style.ids || !named || matches!(kind, Kind::Certificate | Kind::CaCertificate) {
             out.insert("id".to_owned(), json!(entity.id));
         }
@@ -188,8 +223,10 @@ impl<'a> Writer<'a> {
             Some((key, entity.body.get(key)?.as_str()?))
         });
         match (from, name) {
-            (Kind::Plugin, Some((_, name))) => json!(name),
-            (Kind::Plugin | Kind::Service, None) => json!(id),
+            (_, Some((_, name))) if self.style.shape == Shape::Dbless => json!(name),
+            (_, None) if self.style.shape == Shape::Dbless => json!(id),
+            (Kind::Plugin | Kind::FilterChain, Some((_, name))) => json!(name),
+            (Kind::Plugin | Kind::FilterChain | Kind::Service, None) => json!(id),
             (_, Some((key, name))) => {
                 let mut map = Map::new();
                 map.insert(key.to_owned(), json!(name));

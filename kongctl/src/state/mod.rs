@@ -12,6 +12,7 @@ pub(crate) mod diagnostics;
 pub(crate) mod document;
 pub(crate) mod files;
 pub(crate) mod ids;
+pub(crate) mod json_schema;
 pub(crate) mod node;
 pub(crate) mod references;
 pub(crate) mod resolve;
@@ -156,6 +157,14 @@ pub(crate) fn label(
         ),
         Kind::Acl => of(text("group").unwrap_or(id), "consumer", Kind::Consumer),
         Kind::Target => of(text("target").unwrap_or(id), "upstream", Kind::Upstream),
+        Kind::FilterChain => text("name").map_or_else(
+            || {
+                let of_route = parent("route", Kind::Route);
+                let owner = of_route.or_else(|| parent("service", Kind::Service));
+                owner.map_or_else(|| id.to_owned(), |owner| format!("of {owner}"))
+            },
+            str::to_owned,
+        ),
         Kind::Plugin => {
             let name = text("name").unwrap_or(id);
             let scopes: Vec<String> = kind

@@ -4,14 +4,16 @@
 //!
 //! `meta` reads the keys that are no entities, `entity` the entries of lists, `shorthand` spells out what stands for several
 //! fields; `check` compares values with their types, `normal` spells them as Kong does, `ours` asks the plugin server's own code
-//! about the plugins of this repository.
+//! about the plugins of this repository. `upgrade` reads older formats, `render` writes a configuration down again.
 
 mod check;
 mod entity;
 mod meta;
 mod normal;
 mod ours;
+mod render;
 mod shorthand;
+mod upgrade;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use super::node::Node;
 
 pub(crate) use check::check_plugins;
 pub(crate) use ours::check_our_plugins;
+pub(crate) use render::render;
+pub(crate) use upgrade::{marked_path, upgraded};
 
 /// One entity as a file declares it: references still as they are written.
 #[derive(Clone, Debug)]

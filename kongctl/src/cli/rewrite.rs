@@ -1,0 +1,220 @@
+//! The words of the verbs that rewrite files; none of them needs a node.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Files;
+use crate::syntax::Target;
+
+#[derive(Subcommand)]
+pub(crate) enum Rewrite {
+    /// Write files in one layout, comments kept.
+    ///
+    /// Two spaces, lists under their key, one blank line at most. Quotes, anchors, references and the order of keys stay.
+    #[command(after_help = "Examples:
+  kongctl format kong.yml                        shows it
+  kongctl format --in-place gateway/
+  kongctl format --check gateway/                exits with 2 if a file would change")]
+    Format(FormatFiles),
+    /// Put tags on entities of files, comments kept.
+    #[command(after_help = "Examples:
+  kongctl add-tags --tag team-a kong.yml
+  kongctl add-tags --tag beta --to routes --to services/llm --in-place kong.yml")]
+    AddTags(AddTags),
+    /// Put plugins on entities of files, or into the files themselves, comments kept.
+    ///
+    /// A plugin of the same name that is there already stays, unless --overwrite.
+    #[command(after_help = "Examples:
+  kongctl add-plugins --plugin '{\"name\": \"prometheus\"}' kong.yml
+  kongctl add-plugins --plugin-file limits.yml --to services --in-place kong.yml
+
+A plugin file lists plugins, alone or under `plugins`.")]
+    AddPlugins(AddPlugins),
+    /// Join files into one, comments kept. Nothing is evaluated.
+    #[command(after_help = "Examples:
+  kongctl merge base.yml team-a.yml > kong.yml
+  kongctl merge --output-file kong.yml gateway/")]
+    Merge(Merge),
+    /// Write down what files say in the end: references, defaults and `_plugin_configs` put in.
+    ///
+    /// References stay references where a secret may be: in credentials, keys, and the configurations of plugins and vaults.
+    #[command(after_help = "Examples:
+  kongctl render gateway/
+  kongctl render --show-secrets --output-file rendered.yml gateway/")]
+    Render(Render),
+    /// Write files in another shape or for another Kong.
+    ///
+    /// Files of format 1.1 and 2.1 are read as those of Kong 2, whose regular expressions among the paths have no `~`.
+    #[command(after_help = "Examples:
+  kongctl convert --to 3.x kong-2.yml            only what Kong 3 reads otherwise; comments kept
+  kongctl convert --to dbless --show-secrets kong.yml > declarative.yml
+  kongctl convert --to deck kong.yml
+  kongctl convert --to normal kong.yml           as `kongctl dump` would write it")]
+    Convert(Convert),
+    /// Make services and routes of an OpenAPI description, 3.0 or 3.1, as decK does.
+    ///
+    /// A service for each place that says servers, a route for each operation; `x-kong-name`, `x-kong-tags`,
+    /// `x-kong-{service,upstream,route}-defaults` and `x-kong-plugin-NAME` say the rest.
+    #[command(
+        name = "openapi2kong",
+        after_help = "Examples:
+  kongctl openapi2kong api.yml > kong.yml
+  kongctl openapi2kong --select-tag team-a --output-file kong.yml api.json
+  curl https://api.example/openapi.json | kongctl openapi2kong - | kongctl diff -"
+    )]
+    OpenApi2Kong(OpenApi2Kong),
+    /// Print the JSON Schema of the files, for editors.
+    #[command(after_help = "Examples:
+  kongctl schema > kong.schema.json
+  # then, in the first line of a file: # yaml-language-server: $schema=kong.schema.json")]
+    Schema,
+}
+
+impl Rewrite {
+    /// Where the file goes that the verb writes; `None` for those that rewrite the ones given.
+    pub(super) fn output_file(&mut self) -> Option<&mut Option<PathBuf>> {
+        match self {
+            Self::Merge(arguments) => Some(&mut arguments.written.output_file),
+            Self::Render(arguments) => Some(&mut arguments.written.output_file),
+            Self::Convert(arguments) => Some(&mut arguments.written.output_file),
+            Self::OpenApi2Kong(arguments) => Some(&mut arguments.output_file),
+            Self::Format(_) | Self::AddTags(_) | Self::AddPlugins(_) | Self::Schema => None,
+        }
+    }
+}
+
+/// Where rewritten files go.
+#[derive(Args)]
+pub(crate) struct Rewritten {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Rewrite the files, instead of printing the one that is given.
+    #[arg(short, long)]
+    pub(crate) in_place: bool,
+}
+
+/// Where a new file goes.
+#[derive(Args)]
+pub(crate) struct Written {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Write to a file that only you can read, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct FormatFiles {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// Change nothing; exit with 2 if a file is laid out otherwise.
+    #[arg(long, conflicts_with = "in_place")]
+    pub(crate) check: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct AddTags {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// The tag; may be repeated.
+    #[arg(long = "tag", required = true, value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) tags: Vec<String>,
+    /// Only these entities: a kind, or one by name or id; may be repeated.
+    #[arg(long = "to", value_name = "KIND[/NAME]")]
+    pub(crate) targets: Vec<Target>,
+}
+
+#[derive(Args)]
+pub(crate) struct AddPlugins {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// A plugin as JSON; may be repeated.
+    #[arg(
+        long = "plugin",
+        value_name = "JSON",
+        required_unless_present = "plugin_files"
+    )]
+    pub(crate) plugins: Vec<String>,
+    /// A file with plugins; may be repeated.
+    #[arg(long = "plugin-file", value_name = "FILE")]
+    pub(crate) plugin_files: Vec<PathBuf>,
+    /// On these entities: all services, routes or consumers, or one by name or id; may be repeated. None: for all requests.
+    #[arg(long = "to", value_name = "KIND[/NAME]")]
+    pub(crate) targets: Vec<Target>,
+    /// Replace plugins of the same name.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Merge {
+    #[command(flatten)]
+    pub(crate) written: Written,
+}
+
+#[derive(Args)]
+pub(crate) struct Render {
+    #[command(flatten)]
+    pub(crate) written: Written,
+    /// Put in the values of references where a secret may be, too.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+}
+
+/// What files are converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// What Kong 3 reads: `~` before regular expressions, format 3.0. The rest stays, comments too.
+    #[value(name = "3.x", alias = "kong-gateway-3.x")]
+    Kong3,
+    /// decK's own shape, for decK.
+    Deck,
+    /// What Kong loads without a database: no references, no `_info`.
+    Dbless,
+    /// As `dump` writes it: nested, sorted, without what is the default anyway.
+    Normal,
+}
+
+#[derive(Args)]
+pub(crate) struct Convert {
+    #[command(flatten)]
+    pub(crate) written: Written,
+    /// The shape to write.
+    #[arg(long, value_enum)]
+    pub(crate) to: Shape,
+    /// Put in the values of references where a secret may be, too.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct OpenApi2Kong {
+    /// The description, or - for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) description: PathBuf,
+    /// For all entities, instead of `x-kong-tags`; may be repeated.
+    #[arg(long = "select-tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// What names and ids start with, instead of `x-kong-name` or the title.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uuid_base: Option<String>,
+    /// Give entities no ids.
+    #[arg(long)]
+    pub(crate) no_id: bool,
+    /// Name entities as Inso does, without ids.
+    #[arg(long)]
+    pub(crate) inso_compatible: bool,
+    /// One service for all paths, or operations, that say the same servers and defaults.
+    #[arg(long)]
+    pub(crate) reuse_services: bool,
+    /// One route for each operation, whatever headers it requires.
+    #[arg(long)]
+    pub(crate) skip_route_by_header: bool,
+    /// Optional headers with a list of values route as required ones do.
+    #[arg(long, conflicts_with = "skip_route_by_header")]
+    pub(crate) route_by_optional_headers: bool,
+    /// Write to a file that only you can read, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_file: Option<PathBuf>,
+}

@@ -1,0 +1,64 @@
+//! The verbs that rewrite files: no node is asked.
+//!
+//! `format`, `add-tags`, `add-plugins`, `merge` and `convert --to 3.x` change what is written and keep the rest, comments too;
+//! `render` and the other conversions write down what the files mean, `openapi2kong` what a description means to Kong.
+
+mod convert;
+mod edit;
+mod layout;
+mod merge;
+mod openapi;
+mod write;
+
+use std::path::PathBuf;
+
+use crate::cli::Rewrite;
+use crate::output::failure::UsageError;
+use crate::output::{self, Format, Printer};
+use crate::state::diagnostics::Diagnostics;
+use crate::state::files::{self, Input};
+use crate::state::json_schema;
+use crate::syntax::{self, File};
+
+use super::Exit;
+
+/// Runs one of the verbs.
+pub(super) fn run(command: &Rewrite, printer: Printer) -> anyhow::Result<Exit> {
+    match command {
+        Rewrite::Format(arguments) => layout::run(arguments, printer),
+        Rewrite::AddTags(arguments) => edit::add_tags(arguments, printer),
+        Rewrite::AddPlugins(arguments) => edit::add_plugins(arguments, printer),
+        Rewrite::Merge(arguments) => merge::run(arguments, printer),
+        Rewrite::Render(arguments) => convert::render(arguments, printer),
+        Rewrite::Convert(arguments) => convert::run(arguments, printer),
+        Rewrite::OpenApi2Kong(arguments) => openapi::run(arguments, printer),
+        Rewrite::Schema => {
+            printer.result(&(output::json(&json_schema::schema()) + "\n"))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Reads files to be changed. Every mistake in their YAML is told, nothing is evaluated.
+fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<(Input, File)>> {
+    let mut diagnostics = Diagnostics::default();
+    let mut read = Vec::new();
+    for text in files::texts(paths, &mut diagnostics)? {
+        if let Some(file) = syntax::read(&text.name, &text.text, &mut diagnostics) {
+            read.push((text, file));
+        }
+    }
+    diagnostics.into_result()?;
+    Ok(read)
+}
+
+/// JSON or YAML, by `-o`; anything else is no form for a file.
+fn is_json(printer: Printer) -> Result<bool, UsageError> {
+    match printer.format {
+        Format::Json => Ok(true),
+        Format::Yaml | Format::Table => Ok(false),
+        Format::Name => Err(UsageError {
+            message: "this verb writes yaml or json: use -o yaml or -o json".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,339 @@
+//! Changes to a tree: what a verb adds comes after what is there, in the style of its neighbours.
+
+use serde_json::Value as Json;
+
+use super::{Content, Entry, File, Layout, Node, Scalar};
+use crate::admin::entities::Kind;
+use crate::state::declared::marked_path;
+use crate::state::diagnostics::Diagnostics;
+
+/// Which entities a verb is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) kind: Kind,
+    /// A name or id; `None` for all of the kind.
+    pub(crate) name: Option<String>,
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    /// `services`, or `services/llm`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = text
+            .split_once('/')
+            .map_or((text, None), |(kind, name)| (kind, Some(name)));
+        let kind = Kind::from_word(kind).ok_or_else(|| format!("no kind is called `{kind}`"))?;
+        Ok(Self {
+            kind,
+            name: name.map(str::to_owned),
+        })
+    }
+}
+
+impl Target {
+    fn is(&self, kind: Kind, entity: &Node) -> bool {
+        let Some(name) = &self.name else {
+            return self.kind == kind;
+        };
+        let keys = kind.spec().natural_keys.iter().map(|key| key[0]);
+        self.kind == kind
+            && keys
+                .chain(std::iter::once("id"))
+                .any(|key| entity.get(key).and_then(Node::word).as_ref() == Some(name))
+    }
+}
+
+/// A value that a verb adds.
+pub(super) fn from_json(value: &Json) -> Node {
+    let content = match value {
+        Json::Object(map) => Content::Map(
+            map.iter()
+                .map(|(name, value)| entry(name, from_json(value)))
+                .collect(),
+            Layout::default(),
+        ),
+        Json::Array(items) => {
+            Content::List(items.iter().map(from_json).collect(), Layout::default())
+        }
+        Json::String(text) => Content::Scalar(Scalar::Text(text.clone())),
+        other => Content::Scalar(Scalar::Source(other.to_string())),
+    };
+    Node {
+        content,
+        ..Node::default()
+    }
+}
+
+fn entry(name: &str, value: Node) -> Entry {
+    Entry {
+        key: Node {
+            content: Content::Scalar(Scalar::Text(name.to_owned())),
+            ..Node::default()
+        },
+        name: name.to_owned(),
+        value,
+    }
+}
+
+impl Node {
+    /// The value of one key, to change.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
+        let Content::Map(entries, _) = &mut self.content else {
+            return None;
+        };
+        let entry = entries.iter_mut().find(|entry| entry.name == name)?;
+        Some(&mut entry.value)
+    }
+
+    /// Sets a key of a map; a new one comes last.
+    pub(crate) fn set(&mut self, name: &str, value: Node) {
+        if let Some(old) = self.get_mut(name) {
+            old.content = value.content;
+        } else if let Content::Map(entries, _) = &mut self.content {
+            entries.push(entry(name, value));
+        }
+    }
+
+    /// Adds to a list. A value that is no list but null becomes one; false if it is anything else.
+    pub(crate) fn push(&mut self, value: Node) -> bool {
+        if let Content::Scalar(Scalar::Source(source)) = &self.content
+            && matches!(source.as_str(), "" | "~" | "null")
+        {
+            self.content = Content::List(Vec::new(), Layout::default());
+        }
+        match &mut self.content {
+            Content::List(items, _) => {
+                items.push(value);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl File {
+    /// Calls `change` with each entity, nested ones after what they are nested in.
+    pub(crate) fn each_entity(
+        &mut self,
+        diagnostics: &mut Diagnostics,
+        change: &mut impl FnMut(Kind, &mut Node, &mut Diagnostics),
+    ) {
+        for document in &mut self.documents {
+            let Content::Map(entries, _) = &mut document.root.content else {
+                continue;
+            };
+            for entry in entries {
+                if let Some(kind) = Kind::from_name(&entry.name) {
+                    each_of_list(kind, &mut entry.value, diagnostics, change);
+                }
+            }
+        }
+    }
+
+    /// Adds tags to the entities that any of `targets` names; to all of them where there are none.
+    pub(crate) fn add_tags(
+        &mut self,
+        tags: &[String],
+        targets: &[Target],
+        diagnostics: &mut Diagnostics,
+    ) {
+        self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
+            if targets.is_empty() || targets.iter().any(|target| target.is(kind, entity)) {
+                tag(entity, tags, diagnostics);
+            }
+        });
+    }
+
+    /// Adds plugins to the entities that any of `targets` names, to the file's own where there are none.
+    ///
+    /// A plugin that is there already stays, unless `overwrite`. Gives back how many were added or replaced.
+    pub(crate) fn add_plugins(
+        &mut self,
+        plugins: &[Json],
+        targets: &[Target],
+        overwrite: bool,
+        diagnostics: &mut Diagnostics,
+    ) -> usize {
+        let mut added = 0;
+        if targets.is_empty() {
+            if let Some(document) = self.documents.first_mut() {
+                for plugin in plugins {
+                    added += usize::from(plug(&mut document.root, plugin, overwrite, diagnostics));
+                }
+            }
+            return added;
+        }
+        self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
+            if targets.iter().any(|target| target.is(kind, entity)) {
+                for plugin in plugins {
+                    added += usize::from(plug(entity, plugin, overwrite, diagnostics));
+                }
+            }
+        });
+        added
+    }
+
+    /// Rewrites format 1.1 or 2.1 as 3.0: regular expressions among the paths are marked as such.
+    ///
+    /// Gives back the routes' names, with how many of their paths were marked.
+    pub(crate) fn upgrade(&mut self, diagnostics: &mut Diagnostics) -> Vec<(String, usize)> {
+        for document in &mut self.documents {
+            document.root.set("_format_version", version());
+            let defaults = document
+                .root
+                .get_mut("_info")
+                .and_then(|info| info.get_mut("defaults")?.get_mut("route"));
+            if let Some(route) = defaults {
+                mark_paths(route);
+            }
+        }
+        let mut marked = Vec::new();
+        self.each_entity(diagnostics, &mut |kind, entity, _| {
+            if kind == Kind::Route {
+                let paths = mark_paths(entity);
+                if paths > 0 {
+                    let name = entity.get("name").and_then(Node::word);
+                    marked.push((name.unwrap_or_else(|| "(unnamed)".to_owned()), paths));
+                }
+            }
+        });
+        marked
+    }
+}
+
+fn version() -> Node {
+    Node {
+        content: Content::Scalar(Scalar::Source("\"3.0\"".to_owned())),
+        ..Node::default()
+    }
+}
+
+fn mark_paths(route: &mut Node) -> usize {
+    let mut marked = 0;
+    if let Some(Node {
+        content: Content::List(paths, _),
+        ..
+    }) = route.get_mut("paths")
+    {
+        for path in paths {
+            if let Some(text) = path.word().and_then(|text| marked_path(&text)) {
+                path.content = Content::Scalar(Scalar::Text(text));
+                marked += 1;
+            }
+        }
+    }
+    marked
+}
+
+fn each_of_list(
+    kind: Kind,
+    list: &mut Node,
+    diagnostics: &mut Diagnostics,
+    change: &mut impl FnMut(Kind, &mut Node, &mut Diagnostics),
+) {
+    let Content::List(items, _) = &mut list.content else {
+        return;
+    };
+    for item in items {
+        match &item.content {
+            Content::Map(..) => {}
+            Content::Alias(name) => {
+                if let Some(place) = &item.place {
+                    diagnostics.add_with_help(
+                        place,
+                        format!("this {} is an alias of `{name}`", kind.singular()),
+                        Some("write it out: what is added to an anchor is added to all of its aliases"),
+                    );
+                }
+                continue;
+            }
+            _ => continue,
+        }
+        change(kind, item, diagnostics);
+        let Content::Map(entries, _) = &mut item.content else {
+            continue;
+        };
+        for entry in entries {
+            if let Some((child, _)) = kind.nested(&entry.name) {
+                each_of_list(child, &mut entry.value, diagnostics, change);
+            }
+        }
+    }
+}
+
+fn tag(entity: &mut Node, tags: &[String], diagnostics: &mut Diagnostics) {
+    let merges = entity.get("<<").is_some();
+    let place = entity.place.clone();
+    if entity.get("tags").is_none() {
+        if merges {
+            if let Some(place) = place {
+                diagnostics.add_with_help(
+                    &place,
+                    "this entity may take its tags from `<<`",
+                    Some("give it `tags` of its own first"),
+                );
+            }
+            return;
+        }
+        entity.set("tags", from_json(&Json::Array(Vec::new())));
+    }
+    let Some(list) = entity.get_mut("tags") else {
+        return;
+    };
+    for tag in tags {
+        let there = list
+            .items()
+            .iter()
+            .any(|item| item.word().as_ref() == Some(tag));
+        if !there && !list.push(from_json(&Json::String(tag.clone()))) {
+            if let Some(place) = &list.place {
+                diagnostics.add_with_help(
+                    place,
+                    "`tags` is no list here",
+                    Some("write it as [a, b]"),
+                );
+            }
+            return;
+        }
+    }
+}
+
+/// Adds a plugin to what owns plugins. True if that changed something.
+fn plug(owner: &mut Node, plugin: &Json, overwrite: bool, diagnostics: &mut Diagnostics) -> bool {
+    if owner.get("plugins").is_none() {
+        owner.set("plugins", from_json(&Json::Array(Vec::new())));
+    }
+    let Some(list) = owner.get_mut("plugins") else {
+        return false;
+    };
+    let new = from_json(plugin);
+    let identity = identity(&new);
+    if let Content::List(items, _) = &mut list.content
+        && let Some(old) = items
+            .iter_mut()
+            .find(|item| self::identity(item) == identity)
+    {
+        if overwrite {
+            old.content = new.content;
+        }
+        return overwrite;
+    }
+    let added = list.push(new);
+    if !added && let Some(place) = &list.place {
+        diagnostics.add(place, "`plugins` is no list here");
+    }
+    added
+}
+
+/// What tells one plugin from another: its name and what it is for.
+fn identity(plugin: &Node) -> Vec<Option<String>> {
+    ["name", "instance_name", "service", "route", "consumer"]
+        .iter()
+        .map(|field| {
+            let value = plugin.get(field)?;
+            let inner = value.entries().first().map(|entry| &entry.value);
+            inner.unwrap_or(value).word()
+        })
+        .collect()
+}
