@@ -1,0 +1,271 @@
+//! The verbs that rewrite files.
+
+use super::World;
+
+const KONG: &str = "\
+# The gateway of team a.
+_format_version:   \"3.0\"
+_info:
+    select_tags: [ team-a ]
+    defaults: {service: {retries: 2}}
+_plugin_configs:
+    limits: {minute: 5, policy: local}
+services:
+    - name: llm      # the model
+      url: http://${{ env \"HOST\" }}/v1
+      routes:
+        - name: chat
+          paths: [/chat]
+          plugins:
+            - {name: rate-limiting, _config: limits, config: {minute: ${{ env \"MINUTE\" }}}}
+consumers:
+    - username: alice
+      keyauth_credentials:
+        - key: ${{ env \"KEY\" }}
+      basicauth_credentials:
+        - {username: alice, password: \"pre-${{ env \"KEY\" }}\"}
+key_sets:
+    - name: set
+      keys: [{kid: one, name: k1, jwk: '{}'}]
+certificates:
+    - cert: !file cert.pem
+      key: !file key.pem
+      snis: [a.example]
+upstreams:
+    - {name: pool, targets: [{target: a.example}]}
+plugins:
+    - {name: key-auth, route: chat, consumer: alice}
+";
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("HOST", "provider.example:8443"),
+    ("MINUTE", "7"),
+    ("KEY", "s3cret # 'one'"),
+];
+
+fn world() -> World {
+    World::new(&[
+        ("kong.yml", KONG),
+        ("cert.pem", "CERTIFICATE\n"),
+        ("key.pem", "s3cret\nkey\n"),
+    ])
+}
+
+#[test]
+fn format_shows_checks_and_rewrites() {
+    let world = world();
+    let mut seen = vec![
+        world.run(&["format", "kong.yml"]),
+        world.run(&["format", "--check", "kong.yml"]),
+        world.run(&["format", "--check", "-o", "json", "kong.yml"]),
+        world.run(&["format", "--in-place", "kong.yml"]),
+        world.run(&["format", "--check", "kong.yml"]),
+        world.run(&["format", "--in-place", "-o", "json", "."]),
+    ];
+    world.write("second.yml", "services: [\n");
+    seen.push(world.run(&["format", "kong.yml", "second.yml"]));
+    world.write("second.yml", "services: []\n");
+    seen.push(world.run(&["format", "kong.yml", "second.yml"]));
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn render_keeps_secrets_out_unless_asked() {
+    let world = world();
+    let kept = world.run_with(&["render", "kong.yml"], ENVIRONMENT);
+    assert!(!kept.contains("s3cret"), "{kept}");
+    let seen = [
+        kept,
+        world.run_with(&["render", "--show-secrets", "kong.yml"], ENVIRONMENT),
+        world.run_with(&["render", "-o", "json", "kong.yml"], ENVIRONMENT),
+        world.run(&["render", "kong.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn what_is_rendered_says_the_same_as_what_it_was_rendered_from() {
+    let world = world();
+    for shape in ["normal", "dbless"] {
+        let of = |file: &str| {
+            let seen = world.run_with(
+                &["convert", "--to", shape, "--show-secrets", file],
+                ENVIRONMENT,
+            );
+            seen.split_once("--- stdout\n")
+                .unwrap_or_else(|| panic!("{seen}"))
+                .1
+                .to_owned()
+        };
+        let direct = of("kong.yml");
+        for words in [
+            &["render", "kong.yml"][..],
+            &["render", "--show-secrets", "kong.yml"],
+        ] {
+            let seen = world.run_with(words, ENVIRONMENT);
+            world.write("rendered.yml", seen.split_once("--- stdout\n").unwrap().1);
+            assert_eq!(of("rendered.yml"), direct, "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn convert_writes_each_shape() {
+    let world = world();
+    let seen = [
+        world.run_with(&["convert", "--to", "deck", "kong.yml"], ENVIRONMENT),
+        world.run_with(
+            &["convert", "--to", "deck", "--show-secrets", "kong.yml"],
+            ENVIRONMENT,
+        ),
+        world.run_with(&["convert", "--to", "dbless", "kong.yml"], ENVIRONMENT),
+        world.run_with(
+            &["convert", "--to", "dbless", "--show-secrets", "kong.yml"],
+            ENVIRONMENT,
+        ),
+        world.run_with(&["convert", "--to", "normal", "kong.yml"], ENVIRONMENT),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn files_of_kong_2_become_those_of_kong_3() {
+    let world = World::new(&[(
+        "old.yml",
+        "_format_version: \"1.1\"\n# ours\nservices:\n- name: llm\n  url: http://h\n  routes:\n  - name: chat # regex\n    paths: [/plain, /v\\d+/chat]\nroutes:\n- name: free\n  paths:\n  - /(a|b)\n",
+    )]);
+    let seen = [
+        world.run(&["convert", "--to", "3.x", "old.yml"]),
+        world.run(&[
+            "convert",
+            "--to",
+            "kong-gateway-3.x",
+            "-o",
+            "json",
+            "old.yml",
+        ]),
+        world.run(&["convert", "--to", "normal", "old.yml"]),
+        world.run(&["validate", "old.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn merge_joins_files() {
+    let world = World::new(&[
+        (
+            "a.yml",
+            "# a\n_format_version: '3.0'\n_info: {select_tags: [a]}\nservices:\n- name: llm # first\n  host: ${{ env \"HOST\" }}\n",
+        ),
+        (
+            "b.yml",
+            "_format_version: '3.0'\n_info: {select_tags: [a, b]}\n# of b\nservices:\n- name: other\n  host: h\nroutes: [{name: r, paths: [/r]}]\n",
+        ),
+        (
+            "c.yml",
+            "_format_version: '1.1'\n_info: {defaults: {route: {strip_path: true}}}\n",
+        ),
+        (
+            "d.json",
+            "{\"_info\": {\"defaults\": {\"route\": {\"strip_path\": false}}}, \"consumers\": [{\"username\": \"a\"}]}",
+        ),
+    ]);
+    let seen = [
+        world.run(&["merge", "a.yml", "b.yml"]),
+        world.run(&["merge", "a.yml", "d.json"]),
+        world.run(&["merge", "-o", "json", "b.yml", "d.json"]),
+        world.run(&["merge", "-o", "json", "a.yml", "d.json"]),
+        world.run(&["merge", "a.yml", "c.yml", "d.json"]),
+        world.run(&["merge", "--output-file", "all.yml", "a.yml", "b.yml"]),
+        world.run(&["merge", "-o", "name", "a.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+    let mode = std::fs::metadata(world.0.path().join("all.yml"))
+        .unwrap()
+        .permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn tags_and_plugins_are_added() {
+    let file = "services:\n# the model\n- name: llm\n  url: http://h\n  routes:\n  - {name: chat, paths: [/chat]}\n- name: other\n  url: http://o\n";
+    let world = World::new(&[
+        ("kong.yml", file),
+        (
+            "limits.yml",
+            "plugins:\n- name: rate-limiting\n  config: {minute: 5}\n",
+        ),
+        (
+            "kong.json",
+            "{\"services\": [{\"name\": \"llm\", \"url\": \"http://h\"}]}",
+        ),
+    ]);
+    let cors = "{\"name\": \"cors\", \"config\": {\"max_age\": 5}}";
+    let scoped = "{\"name\": \"cors\", \"service\": \"llm\"}";
+    let mut seen = vec![
+        world.run(&["add-tags", "--tag", "team-a", "kong.yml"]),
+        world.run(&[
+            "add-tags",
+            "--tag",
+            "a",
+            "--to",
+            "service/llm",
+            "--to",
+            "routes",
+            "kong.yml",
+        ]),
+        world.run(&["add-tags", "--tag", "a", "kong.json"]),
+        world.run(&["add-plugins", "--plugin", cors, "kong.yml"]),
+        world.run(&["add-plugins", "--plugin", scoped, "kong.json"]),
+        world.run(&[
+            "add-plugins",
+            "--plugin-file",
+            "limits.yml",
+            "--to",
+            "services/llm",
+            "--to",
+            "routes",
+            "kong.yml",
+        ]),
+        world.run(&[
+            "add-plugins",
+            "--plugin",
+            scoped,
+            "--to",
+            "services",
+            "kong.yml",
+        ]),
+        world.run(&[
+            "add-plugins",
+            "--plugin",
+            cors,
+            "--to",
+            "upstreams",
+            "kong.yml",
+        ]),
+        world.run(&["add-plugins", "--plugin", "{\"nme\": \"x\"}", "kong.yml"]),
+        world.run(&["add-tags", "--tag", "a", "--to", "widgets", "kong.yml"]),
+        world.run(&["add-tags", "--tag", "a", "kong.yml", "kong.json"]),
+    ];
+    seen.push(world.run(&[
+        "add-tags",
+        "--in-place",
+        "--tag",
+        "a",
+        "kong.yml",
+        "kong.json",
+    ]));
+    seen.push(world.text("kong.yml"));
+    seen.push(world.run(&[
+        "add-tags",
+        "--in-place",
+        "--tag",
+        "a",
+        "kong.yml",
+        "kong.json",
+    ]));
+    insta::assert_snapshot!(seen.join("\n"));
+}
