@@ -45,6 +45,8 @@ fn examples(command: &Command) -> Vec<Vec<String>> {
         .map(|line| line.split("  ").next().unwrap_or(line))
         .flat_map(|line| {
             line.match_indices("kongctl ")
+                // `xargs` says the rest.
+                .filter(|(at, _)| !line[..*at].ends_with("xargs "))
                 .map(|(at, _)| words(&line[at..]))
         })
         .collect()

@@ -33,13 +33,13 @@ pub(crate) fn token(given: &GivenToken) -> anyhow::Result<String> {
             .into());
         }
     };
-    let token = text.trim();
+    let token = text.trim_start();
     let schemes = ["bearer ", "dpop "];
     let scheme = schemes.into_iter().find(|scheme| {
         let head = token.get(..scheme.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(scheme))
     });
-    let token = token[scheme.map_or(0, str::len)..].trim_start();
+    let token = token[scheme.map_or(0, str::len)..].trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Refused {
             message: "that is no token: one has no spaces, no line breaks, only visible ASCII"

@@ -76,27 +76,11 @@ impl Client {
             .map(|(_, body)| body)
     }
 
-    /// Changes the fields named.
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
-        self.call(Method::PATCH, path, Some(body))
-            .await
-            .map(|(_, body)| body)
-    }
-
     /// Creates, or asks something that takes a body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
         self.call(Method::POST, path, Some(body))
             .await
             .map(|(_, body)| body)
-    }
-
-    /// Deletes; that there was nothing is no error.
-    pub(crate) async fn delete(&self, path: &str) -> Result<(), AdminError> {
-        match self.call(Method::DELETE, path, None).await {
-            Ok(_) => Ok(()),
-            Err(AdminError::Rejected { rejection, .. }) if rejection.status == 404 => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Writes once; whoever asks decides what is tried again.
