@@ -315,6 +315,22 @@ async fn lint_warns_and_fails_only_if_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_repositorys_own_gateway_has_no_mistakes_and_no_warnings() {
+    let world = World::new(Database::Memory).await;
+    let kong = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kong");
+    for name in ["kong.yml", "usage-tap.lua"] {
+        let text = std::fs::read_to_string(kong.join(name)).unwrap();
+        world.write(name, &text);
+    }
+    // None of its variables is set.
+    let seen = world.run("lint --fail-on warning kong.yml").await;
+    assert!(
+        seen.contains("exit code: 0") && seen.contains("no mistakes, no warnings."),
+        "{seen}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scaffold_is_a_start_and_a_schema_a_reference() {
     let world = World::new(Database::Memory).await;
     let mut seen = Vec::new();

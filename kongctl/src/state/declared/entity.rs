@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::admin::entities::{ENTERPRISE_KINDS, Kind};
-use crate::admin::schema::Type;
+use crate::admin::schema::{Field, Type};
 
 use super::super::diagnostics::suggestion;
 use super::super::node::{Entry, Node, NodeValue};
@@ -14,6 +14,17 @@ use super::check::check_field;
 use super::normal::normalize;
 use super::shorthand::sni;
 use super::{Declared, Reader};
+
+/// The value of a field. Of two entities whose names are not at hand, each is still one of its own.
+fn at_hand(kind: Kind, name: &str, field: &Field, node: &Node) -> Value {
+    let mut keys = kind.spec().natural_keys.iter().copied().flatten();
+    let tells_apart =
+        matches!(field.ty, Type::String) && (field.required || keys.any(|key| *key == name));
+    match &node.value {
+        NodeValue::Unset if tells_apart => Value::String(format!("not at hand at {}", node.place)),
+        _ => node.to_json(),
+    }
+}
 
 /// Fields of plugins that only Kong Enterprise has.
 const ENTERPRISE_PLUGIN_FIELDS: &[&str] = &["consumer_group", "ordering", "partials", "condition"];
@@ -92,7 +103,8 @@ impl Reader<'_> {
                             self.diagnostics
                                 .add_with_help(&entry.node.place, message, help);
                         }
-                        fields.insert(name.to_owned(), entry.node.to_json());
+                        let value = at_hand(kind, name, field, &entry.node);
+                        fields.insert(name.to_owned(), value);
                     }
                     None => self.unknown_field(kind, entry),
                 },
