@@ -56,6 +56,13 @@ async fn soon_passes(caller: &Caller) -> Result<()> {
     wait::until("the token passes", RECOVERY, async || passes(caller).await).await
 }
 
+async fn soon_revoke(world: &World, token: &str) -> Result<()> {
+    wait::until("redis takes it", RECOVERY, async || {
+        revoke(world, token).await
+    })
+    .await
+}
+
 async fn soon_is_refused(caller: &Caller) -> Result<()> {
     wait::until("the token is refused", RECOVERY, async || {
         is_refused(caller).await
@@ -140,7 +147,7 @@ pub(crate) async fn a_token_revoked_at_one_node_is_refused_at_the_other(
         let (here, there) = (caller(world, path, &token)?, caller(&other, path, &token)?);
         soon_passes(&here).await?;
         soon_passes(&there).await?;
-        revoke(world, &token).await?;
+        soon_revoke(world, &token).await?;
         soon_is_refused(&there).await.context("there")?;
         soon_is_refused(&here).await.context("here")
     }
@@ -159,7 +166,7 @@ pub(crate) async fn a_denylist_that_is_away_refuses_or_lets_pass_as_configured(
     // The story before may have taken Redis away.
     soon_passes(&closed).await?;
     soon_passes(&open).await?;
-    revoke(world, &token).await?;
+    soon_revoke(world, &token).await?;
     soon_is_refused(&closed).await?;
     soon_is_refused(&open).await?;
 

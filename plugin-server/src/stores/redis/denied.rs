@@ -95,7 +95,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// As [`denied`](Self::denied).
+    /// When the answer takes longer than an operator waits.
     pub async fn deny(
         &self,
         entry: &Entry,
@@ -117,7 +117,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// As [`denied`](Self::denied).
+    /// When the answer takes longer than an operator waits.
     pub async fn undeny(&self, key: u128) -> Result<Option<Entry>, RedisStoreError> {
         let mut arguments = self.arguments();
         arguments.word(&name(key));
@@ -128,7 +128,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// When the answer takes longer than an operator's listing may.
+    /// When the answer takes longer than an operator waits.
     pub async fn all_denied(
         &self,
         offset: usize,
@@ -156,7 +156,7 @@ impl RedisStore {
         key: u128,
     ) -> Result<Option<Entry>, RedisStoreError> {
         let call = self.ask(script, arguments);
-        let value: Option<String> = self.in_time(self.config().timeout, call).await?;
+        let value: Option<String> = self.in_time(LISTING, call).await?;
         value
             .map(|value| Entry::read(key, &value).ok_or(RedisStoreError::Reply))
             .transpose()

@@ -52,7 +52,7 @@ use self::config::RedisConfig;
 use self::connection::Link;
 use self::script::{Arguments, CORRECT, HEARTBEAT, INSPECT, Script};
 
-/// The longest that an operator's listing may take.
+/// The longest that an operator's listing, or a change that no request waits for, may take.
 const LISTING: Duration = Duration::from_secs(2);
 
 /// How long a write-back is known to have happened: longer than anybody repeats one.
