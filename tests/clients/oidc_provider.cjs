@@ -75,6 +75,8 @@ async function interact(provider, request, response) {
 (async () => {
   const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")));
   let generations = [await generation()];
+  // RSA keys take their time: the next are made before they are asked for.
+  let next = generation();
   const start = () => {
     const provider = new Provider(issuer, configuration(generations));
     provider.on("server_error", (_, error) => console.error(error));
@@ -86,7 +88,8 @@ async function interact(provider, request, response) {
     const url = new URL(request.url, issuer);
     try {
       if (url.pathname === "/-/rotate") {
-        generations = [await generation(), ...generations.slice(0, Number(url.searchParams.get("keep")))];
+        generations = [await next, ...generations.slice(0, Number(url.searchParams.get("keep")))];
+        next = generation();
         running = start();
         response.writeHead(204).end();
       } else if (url.pathname.startsWith("/-/interaction/")) {

