@@ -232,18 +232,20 @@ impl RemoteKeys {
             {
                 return Some(keys);
             }
-            if !self.is_worth_asking(since) {
+            if self.has_looked_since(since) {
                 return None;
             }
             self.fetch(Cause::UnknownKey)?.await;
+            if self.state.lock().failures > 0 {
+                return None;
+            }
         }
     }
 
-    /// Whether a fetch could bring what was published before `since`: not if one has been made since, nor if the last failed.
-    fn is_worth_asking(&self, since: Duration) -> bool {
+    /// Whether what was published at `since` has been seen, or cannot be: a fetch that began later is over.
+    fn has_looked_since(&self, since: Duration) -> bool {
         let state = self.state.lock();
-        let is_known = state.last_start.is_some_and(|start| start >= since);
-        state.flight.is_some() || !(is_known || state.failures > 0)
+        state.flight.is_none() && state.last_start.is_some_and(|start| start >= since)
     }
 
     /// How they stand, for operators.
