@@ -31,7 +31,9 @@ use crate::output::redact;
 use crate::plan::compare::compare;
 use crate::plan::{Action, Change, Plan};
 
-use call::{Call, path_of};
+pub(crate) use call::path_of;
+
+use call::Call;
 use pace::Pace;
 
 /// What became of one change.

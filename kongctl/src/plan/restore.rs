@@ -85,6 +85,8 @@ pub(crate) fn restore(
                 }
             }
         }
+        // As the run did: an update would wait for the ground that it leaves, and that for the update.
+        let replaced = history.deletes && history.after.is_some();
         let mut before = history.before.cloned();
         if let Some(before) = &mut before {
             if !keep_time(kind, before, terms.age) {
@@ -92,13 +94,24 @@ pub(crate) fn restore(
                 continue;
             }
             if terms.node_hashes
-                && let Err(why) = regain_secret(kind, before, now, &terms.known_passwords)
+                && let Err(why) = regain_secret(
+                    kind,
+                    before,
+                    now.filter(|_| !replaced),
+                    &terms.known_passwords,
+                )
             {
                 lost.push(format!("{what}: {why}"));
                 continue;
             }
         }
-        changes.extend(change(kind, id, history.name, before, now, schemas));
+        let change = |before, now| change(kind, id.clone(), history.name, before, now, schemas);
+        if replaced && before.is_some() && now.is_some() {
+            changes.extend(change(None, now));
+            changes.extend(change(before, None));
+        } else {
+            changes.extend(change(before, now));
+        }
     }
     check_dependents(current, &changes)?;
     Ok(Restoration {
@@ -384,6 +397,22 @@ consumers: [{username: bob}]
             ]
         );
         assert!(restoration.moved.is_empty() && restoration.lost.is_empty());
+    }
+
+    #[test]
+    fn an_id_that_changed_changes_back_with_what_stands_on_it() {
+        let from = "services: [{name: llm, id: 11111111-1111-4111-8111-111111111111, host: h, routes: [{name: r, id: 33333333-3333-4333-8333-333333333333, paths: [/]}]}]";
+        let to = from.replace("11111111-1111", "22222222-2222");
+        let restoration = back(&journal(from, &to, ALL_DONE), &to, &Terms::default());
+        assert_eq!(
+            told(&restoration),
+            [
+                "create service llm",
+                "create route r",
+                "delete route r",
+                "delete service llm"
+            ]
+        );
     }
 
     #[test]
