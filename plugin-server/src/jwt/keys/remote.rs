@@ -242,7 +242,7 @@ impl RemoteKeys {
         }
     }
 
-    /// Whether what was published at `since` has been seen, or cannot be: a fetch that began later is over.
+    /// Whether a fetch is over that began at `since` or later: another would see no more of what was published then.
     fn has_looked_since(&self, since: Duration) -> bool {
         let state = self.state.lock();
         state.flight.is_none() && state.last_start.is_some_and(|start| start >= since)
