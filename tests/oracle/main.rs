@@ -26,8 +26,6 @@ use stories::world::World;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-use case::Case;
-
 /// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.
 type Slot = Arc<Mutex<Option<Result<World, String>>>>;
 

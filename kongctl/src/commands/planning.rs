@@ -150,18 +150,16 @@ pub(super) async fn plan_or_take_up(
     keeps_unnamed: bool,
     connection: &Connection,
 ) -> anyhow::Result<Vec<Planned>> {
-    match &source.plan {
-        Some(path) => take_up(path, keeps_unnamed, connection).await,
-        None => {
-            let wish = Wish {
-                files: &source.files,
-                select_tags,
-                keeps_unnamed,
-                standing: true,
-            };
-            Ok(plan_files(wish, connection).await?.0)
-        }
+    if let Some(path) = &source.plan {
+        return take_up(path, keeps_unnamed, connection).await;
     }
+    let wish = Wish {
+        files: &source.files,
+        select_tags,
+        keeps_unnamed,
+        standing: true,
+    };
+    Ok(plan_files(wish, connection).await?.0)
 }
 
 /// Reads a saved plan, and what of it is left to do.

@@ -28,11 +28,8 @@ pub(super) async fn upstream(
             let names = targets
                 .iter()
                 .filter_map(|target| target.get("target")?.as_str());
-            printer.result(
-                &names
-                    .map(|name| format!("targets/{name}\n"))
-                    .collect::<String>(),
-            )?;
+            let lines: Vec<String> = names.map(|name| format!("targets/{name}\n")).collect();
+            printer.result(&lines.concat())?;
         }
         Format::Table => {
             let rows: Vec<Vec<String>> = targets.iter().flat_map(rows).collect();

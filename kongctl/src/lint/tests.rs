@@ -65,9 +65,12 @@ fn told(text: &str) -> Vec<String> {
 /// The file after one change, and what it breaks: (what is replaced, by what, rule and start of its message).
 #[test]
 fn each_rule_speaks_at_its_place() {
+    /// What is changed in the file, and the findings.
+    type Row = (Vec<(&'static str, String)>, Vec<&'static str>);
+
     let with_jwt = |more: &str| format!("{JWT}\n        {more}");
     let by_claim = "limit_by: ['claim:org.id']";
-    let rows: Vec<(Vec<(&str, String)>, Vec<&str>)> = vec![
+    let rows: Vec<Row> = vec![
         (vec![], vec![]),
         (
             vec![("    response_buffering: false\n", String::new()), ("- name: chat", "- §name: chat".into())],

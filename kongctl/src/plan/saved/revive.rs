@@ -176,10 +176,9 @@ impl Seen<'_> {
             {
                 Look::Done
             }
-            (Action::Delete, Some(_)) => Look::Moved("was changed meanwhile"),
             (Action::Update, None) => Look::Moved("was deleted meanwhile"),
             (Action::Update, Some(entity)) if self.is_as_planned(change, entity) => Look::Done,
-            (Action::Update, Some(_)) => Look::Moved("was changed meanwhile"),
+            (Action::Delete | Action::Update, Some(_)) => Look::Moved("was changed meanwhile"),
             (Action::Create, None) if self.is_taken(change, kind) => {
                 Look::Moved("was created meanwhile, with another id")
             }
@@ -391,11 +390,14 @@ services:
 
     fn files() -> impl Strategy<Value = String> {
         prop::collection::btree_map("[a-d]", 0_u8..3, 0..4).prop_map(|consumers| {
-            let mut text = "services: [{name: keep, host: h}]\nconsumers:\n".to_owned();
-            for (name, tag) in consumers {
-                text.push_str(&format!("- {{username: {name}, tags: [t{tag}]}}\n"));
-            }
-            text
+            let consumers = consumers
+                .into_iter()
+                .map(|(name, tag)| format!("- {{username: {name}, tags: [t{tag}]}}\n"));
+            let consumers: Vec<String> = consumers.collect();
+            format!(
+                "services: [{{name: keep, host: h}}]\nconsumers:\n{}",
+                consumers.concat()
+            )
         })
     }
 
