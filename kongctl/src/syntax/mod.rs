@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //!
-//! 1. What is written has the values of what was read (test: `writing_changes_no_value`); [`format`] refuses otherwise.
+//! 1. What is written has the values of what was read (test: `writing_changes_no_value`); [`format()`] refuses otherwise.
 //! 2. Each comment is still there, in the same order (test: `writing_changes_no_value`).
 //! 3. Writing what was written changes nothing (test: `a_formatted_file_stays_as_it_is`).
 

@@ -5,7 +5,7 @@
 //!
 //! 1. The schema that Kong is told judges each value ([`Schema::violations`]).
 //! 2. What it refuses, and what nobody knows yet, is put out of the way: the entry of the list that holds it is exchanged for one
-//!    that works ([`subject`] has them), so that the indexes of the others stay, or its field goes back to its default.
+//!    that works (`subject` has them), so that the indexes of the others stay, or its field goes back to its default.
 //! 3. The code that the plugin server runs when Kong sends a configuration judges the rest. It stops at the first reason, so what it
 //!    refuses is put out of the way too, and it judges again.
 //!

@@ -15,10 +15,10 @@
 //! # Invariants
 //!
 //! 1. One question at a time for each token; whoever needs it waits for the same one, and it goes on when they leave. At most
-//!    [`MOST_AT_ONCE`] questions are at the endpoint, the others wait for their turn within `introspection_timeout`.
+//!    `MOST_AT_ONCE` questions are at the endpoint, the others wait for their turn within `introspection_timeout`.
 //! 2. No lock is held while anything is awaited.
 //! 3. An active token is remembered for `introspection_cache_ttl` since it was asked about and never past `exp`; a refused one for
-//!    [`REFUSAL_TTL`] at most, in a cache of its own, so that a flood of invented tokens drives no good one out.
+//!    `REFUSAL_TTL` at most, in a cache of its own, so that a flood of invented tokens drives no good one out.
 //! 4. Only an answer of the protocol is believed. Everything else refuses the request as not decidable, never the token.
 //!
 //! # Failure
