@@ -183,7 +183,6 @@ impl Seen<'_> {
                 Look::Moved("was created meanwhile, with another id")
             }
             (Action::Create, None) => Look::ToDo,
-            (Action::Create, Some(entity)) if self.is_as_planned(change, entity) => Look::Done,
             // An entity that is created anew under its old id.
             (Action::Create, Some(_))
                 if self
@@ -193,6 +192,7 @@ impl Seen<'_> {
             {
                 Look::ToDo
             }
+            (Action::Create, Some(entity)) if self.is_as_planned(change, entity) => Look::Done,
             (Action::Create, Some(_)) => Look::Moved("was created meanwhile"),
         }
     }
