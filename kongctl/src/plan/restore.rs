@@ -72,12 +72,16 @@ pub(crate) fn restore(
     let mut moved = Vec::new();
     let mut lost = Vec::new();
     let mut changes = Vec::new();
-    for ((kind, id), history) in histories(journal) {
+    let histories = histories(journal);
+    let replaced = replaced(&histories, current, schemas);
+    for ((kind, id), history) in histories {
         let now = current.get(kind, &id);
+        // As the run did: an update would wait for the ground that it leaves, and that for the update.
+        let replaced = replaced.contains(&(kind, id.clone()));
         let what = format!("{} {}", kind.singular(), history.name);
         match history.look(kind, &id, now, schemas) {
-            Look::AsBefore => continue,
-            Look::AsLeft => {}
+            Look::AsBefore if !replaced => continue,
+            Look::AsBefore | Look::AsLeft => {}
             Look::Moved => {
                 moved.push(format!("{what}: {}", how(now)));
                 if !terms.overrule {
@@ -85,8 +89,6 @@ pub(crate) fn restore(
                 }
             }
         }
-        // As the run did: an update would wait for the ground that it leaves, and that for the update.
-        let replaced = history.deletes && history.after.is_some();
         let mut before = history.before.cloned();
         if let Some(before) = &mut before {
             if !keep_time(kind, before, terms.age) {
@@ -106,7 +108,7 @@ pub(crate) fn restore(
             }
         }
         let change = |before, now| change(kind, id.clone(), history.name, before, now, schemas);
-        if replaced && before.is_some() && now.is_some() {
+        if replaced {
             changes.extend(change(None, now));
             changes.extend(change(before, None));
         } else {
@@ -119,6 +121,34 @@ pub(crate) fn restore(
         moved,
         lost,
     })
+}
+
+/// What the run deleted and created under the same id, and has to be so again: itself, or what it stands on.
+fn replaced(
+    histories: &IndexMap<(Kind, String), History<'_>>,
+    current: &Inventory,
+    schemas: &Schemas,
+) -> HashSet<(Kind, String)> {
+    let mut replaced = HashSet::new();
+    let mut keys: Vec<_> = histories.iter().collect();
+    // Whatever a kind refers to comes before it.
+    keys.sort_by_key(|((kind, _), _)| *kind);
+    for ((kind, id), history) in keys {
+        let Some(now) = current.get(*kind, id) else {
+            continue;
+        };
+        if !history.deletes || history.after.is_none() || history.before.is_none() {
+            continue;
+        }
+        let moved = !matches!(history.look(*kind, id, Some(now), schemas), Look::AsBefore);
+        let stands_on_replaced = now
+            .references()
+            .any(|(_, to, id, _)| replaced.contains(&(to, id.to_owned())));
+        if moved || stands_on_replaced {
+            replaced.insert((*kind, id.clone()));
+        }
+    }
+    replaced
 }
 
 fn how(now: Option<&Entity>) -> &'static str {
@@ -401,14 +431,17 @@ consumers: [{username: bob}]
 
     #[test]
     fn an_id_that_changed_changes_back_with_what_stands_on_it() {
-        let from = "services: [{name: llm, id: 11111111-1111-4111-8111-111111111111, host: h, routes: [{name: r, id: 33333333-3333-4333-8333-333333333333, paths: [/]}]}]";
+        let from = "services: [{name: llm, id: 11111111-1111-4111-8111-111111111111, host: h, routes: [{name: r, id: 33333333-3333-4333-8333-333333333333, paths: [/], plugins: [{name: key-auth}]}]}]";
         let to = from.replace("11111111-1111", "22222222-2222");
-        let restoration = back(&journal(from, &to, ALL_DONE), &to, &Terms::default());
+        let all_done = ["done"; 6];
+        let restoration = back(&journal(from, &to, &all_done), &to, &Terms::default());
         assert_eq!(
             told(&restoration),
             [
                 "create service llm",
                 "create route r",
+                "create plugin key-auth on route r",
+                "delete plugin key-auth on route r",
                 "delete route r",
                 "delete service llm"
             ]
