@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
-use stories::target::{Target, VARIABLE};
+use stories::target::{Target, VARIABLE, interleaved};
 use stories::world::World;
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -43,13 +43,14 @@ fn main() -> ExitCode {
     };
     let runtime = Arc::new(Runtime::new().expect("a runtime can be had"));
     let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
-    let mut trials = Vec::new();
+    let mut lists = Vec::new();
     for target in wanted
         .into_iter()
         .filter(|target| *target != Target::Compose)
     {
+        let mut trials = Vec::new();
         if let Some(reason) = target.absence() {
-            trials.push(skipped(target, "every case", &reason));
+            lists.push(vec![skipped(target, "every case", &reason)]);
             continue;
         }
         let slot = Arc::clone(slots.entry(target.name()).or_default());
@@ -76,8 +77,9 @@ fn main() -> ExitCode {
                 })
             },
         ));
+        lists.push(trials);
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, interleaved(lists));
     runtime.block_on(async {
         for (name, slot) in slots {
             if let Some(Ok(world)) = slot.lock().await.take()

@@ -124,11 +124,11 @@ fn validate(files: &BTreeSet<&str>) -> Result<String> {
     for file in files.iter().copied().chain([BASE]) {
         let path = format!("{ROOM}/{file}");
         for name in variables(&text(&path)?) {
-            let is_number = name.ends_with("_PORT") || name.ends_with("_TIMEOUT");
-            let value = if is_number {
-                "9001".to_owned()
-            } else {
-                name.to_lowercase().replace('_', "-")
+            let value = name.to_lowercase().replace('_', "-");
+            let value = match name.rsplit('_').next() {
+                Some("PORT" | "TIMEOUT") => "9001".to_owned(),
+                Some("ISSUER") => format!("https://{value}.example"),
+                _ => value,
             };
             command.env(name, value);
         }

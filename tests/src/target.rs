@@ -157,9 +157,28 @@ pub fn find_on_path(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// The first of each list, then the second of each, and so on: what is asked of different gateways in this order runs side by side.
+pub fn interleaved<T>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let mut lists: Vec<_> = lists.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(lists.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_interleaved_keeps_its_order_and_loses_nothing() {
+        let lists = vec![vec![1, 4, 6], vec![2], vec![3, 5]];
+        assert_eq!(interleaved(lists), [1, 2, 3, 4, 5, 6]);
+    }
 
     #[test]
     fn a_family_names_its_members_and_none_twice() {

@@ -1,11 +1,8 @@
 //! Who may call, and who may not pretend.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use stories::chat::{Credential, question};
 use stories::issuer::{Issuer, forge};
-use stories::wait;
 use stories::world::{KEYS, World};
 
 pub(crate) async fn tokens_that_are_absent_forged_or_expired_are_refused(
@@ -180,44 +177,6 @@ pub(crate) async fn claims_and_a_condition_decide_who_passes(world: &mut World) 
                     .any(|part| part == b"insufficient_scope")),
             "{tenant} in tier {tier}: the challenge is {challenge:?}"
         );
-    }
-    Ok(())
-}
-
-/// The bundled rate-limiting counts after it has answered, so a moment passes until it refuses.
-pub(crate) async fn a_token_without_a_consumer_is_limited_by_its_credential(
-    world: &mut World,
-) -> Result<()> {
-    let body = question("Who am I to you?", 1);
-    for path in ["/by-credential/v1", "/by-consumer/v1"] {
-        let busy = world.tenant(path, "busy").await?;
-        let busy = busy.with_header("x-story", path);
-        let first = busy.chat(&body).await?;
-        ensure!(first.status == 200, "{path}: answered {}", first.status);
-        let whom = first.headers["x-whom"].to_str()?;
-        ensure!(
-            whom == "nil agent@busy",
-            "{path}: Kong's plugins see {whom:?}"
-        );
-        let seen = world.provider.record_with_header("x-story", path).await?;
-        let credential = &seen["headers"]["x-credential-identifier"];
-        ensure!(
-            *credential == serde_json::json!(["agent@busy"])
-                && seen["headers"].get("x-consumer-id").is_none(),
-            "{path}: the provider was told {credential}"
-        );
-        wait::until("its year is spent", Duration::from_secs(10), async || {
-            let answer = busy.chat(&body).await?;
-            ensure!(answer.status == 429, "{path}: answered {}", answer.status);
-            Ok(())
-        })
-        .await?;
-        // Another token is the same credential; another subject at the same address is not.
-        let again = Credential::Token(world.issuer.sign(&Issuer::claims("busy", 60))?);
-        let again = world.caller(path, again)?.chat(&body).await?;
-        ensure!(again.status == 429, "{path}: answered {}", again.status);
-        let calm = world.tenant(path, "calm").await?.chat(&body).await?;
-        ensure!(calm.status == 200, "{path}: answered {}", calm.status);
     }
     Ok(())
 }

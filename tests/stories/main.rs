@@ -100,9 +100,6 @@ fn all() -> impl IntoIterator<Item = Story> {
         authentication::credentials_do_not_reach_the_provider,
         authentication::a_client_without_a_token_is_told_where_to_get_one,
         authentication::claims_and_a_condition_decide_who_passes,
-        authentication::a_token_without_a_consumer_is_limited_by_its_credential unless |target| {
-            (!target.is_real_kong()).then_some("the stand-in has no rate-limiting")
-        },
         revocation::a_revoked_token_is_refused_although_it_is_remembered unless without_admin,
         revocation::a_token_revoked_at_one_node_is_refused_at_the_other unless without_redis,
         revocation::a_denylist_that_is_away_refuses_or_lets_pass_as_configured unless without_redis,
@@ -113,6 +110,7 @@ fn all() -> impl IntoIterator<Item = Story> {
         openid::a_provider_that_is_away_is_missed_only_by_those_who_never_had_its_keys unless without_openid,
         hostile_keys::made_up_keys_and_hostile_key_hosts_cost_the_others_nothing unless contained,
         mcp::an_mcp_client_finds_its_way_to_a_token unless |target| contained(target).or_else(mcp::absence),
+        bundled::a_token_without_a_consumer_is_limited_by_its_credential unless without_bundled,
         bundled::acl_lets_the_groups_of_the_tokens_consumer_pass unless without_bundled,
         bundled::rate_limiting_counts_each_tokens_consumer_apart unless without_bundled,
         bundled::consumers_are_described_as_kongs_own_plugins_describe_them unless without_bundled,

@@ -62,6 +62,11 @@ pub(crate) fn compare(
 }
 
 fn same_password(wanted: &Map<String, Value>, current: &Map<String, Value>, hashed: bool) -> bool {
+    // Whose it is goes into the hash.
+    let owner = |map: &Map<String, Value>| map.get("consumer").cloned();
+    if owner(wanted) != owner(current) {
+        return false;
+    }
     let text = |map: &Map<String, Value>| {
         map.get("password")
             .and_then(Value::as_str)
