@@ -1,9 +1,15 @@
 //! One thing at a time: entities created, changed, shown and deleted by hand.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use stories::kongctl::Kongctl;
+use stories::wait;
 use stories::world::World;
+
+/// Patience with a node that reads what was written.
+const BALANCER: Duration = Duration::from_secs(20);
 
 /// Runs kongctl and reads what it gives as JSON.
 async fn json(kongctl: &Kongctl, line: &str) -> Result<Value> {
@@ -40,9 +46,14 @@ pub(crate) async fn single_entities_are_changed_by_hand(world: &mut World) -> Re
         "patch target 127.0.0.1:9 --upstream hand --set weight=20",
         "patch upstream hand --set healthchecks.active.healthy.interval=5 --set healthchecks.active.unhealthy.interval=5",
         "apply route hand --service hand --set paths=[/hand,/by-hand]",
-        "target set-health hand 127.0.0.1:9 unhealthy",
     ];
     all(kongctl, &changes).await?;
+    // Kong makes a balancer for the upstream a moment after it has been written.
+    wait::until("the upstream has a balancer", BALANCER, async || {
+        let unhealthy = ["target", "set-health", "hand", "127.0.0.1:9", "unhealthy"];
+        kongctl.run(&unhealthy).await.map(drop)
+    })
+    .await?;
     let service = json(kongctl, "describe service hand").await?;
     ensure!(
         service["retries"] == 3 && service["_related"]["routes"][0]["name"] == "hand",
