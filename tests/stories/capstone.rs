@@ -59,11 +59,7 @@ pub(crate) async fn one_agent_is_served_guarded_and_metered(world: &mut World) -
         the_agents_model_is_on_a_budget(world).await
     }
     .await;
-    let restored = world
-        .configure(&crate::configuration_file(), "/open/v1/models")
-        .await
-        .context("the stories' configuration");
-    told.and(restored)
+    topics::restored(world, told).await
 }
 
 /// Where people and programs come in.

@@ -155,13 +155,17 @@ impl<'a> Topics<'a> {
             tell().await
         }
         .await;
-        let restored = self
-            .world
-            .configure(&crate::configuration_file(), "/open/v1/models")
-            .await
-            .context("the stories' configuration");
-        told.and(restored)
+        restored(self.world, told).await
     }
+}
+
+/// Gives the stories' configuration back, however what was told has ended.
+pub(crate) async fn restored(world: &World, told: Result<()>) -> Result<()> {
+    let restored = world
+        .configure(&crate::configuration_file(), "/open/v1/models")
+        .await
+        .context("the stories' configuration");
+    told.and(restored)
 }
 
 /// Someone who opens a connection for each request, follows no redirect, and waits ten seconds at most.
