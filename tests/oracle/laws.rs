@@ -81,12 +81,12 @@ pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// One gateway's configuration, and a directory for the case's files.
 /// A dump as data: Kong tells the fields of an upstream's health checks in an order of its own.
 fn meaning(dump: &str) -> Result<Value> {
     Ok(serde_saphyr::from_str(dump)?)
 }
 
+/// One gateway's configuration, and a directory for the case's files.
 struct Node<'a> {
     kongctl: Kongctl,
     directory: PathBuf,

@@ -15,107 +15,48 @@ mod case;
 mod laws;
 mod random;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
-use libtest_mimic::{Arguments, Failed, Trial};
-use stories::target::{Target, VARIABLE, interleaved};
+use stories::suite::Suite;
+use stories::target::Target;
 use stories::world::World;
-use tokio::runtime::Runtime;
-use tokio::sync::Mutex;
-
-/// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.
-type Slot = Arc<Mutex<Option<Result<World, String>>>>;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // The cases of one gateway wait for each other.
-    arguments.test_threads.get_or_insert(Target::ALL.len());
-    let prepared = Target::wanted().and_then(|wanted| Ok((wanted, case::all()?)));
-    let (wanted, cases) = match prepared {
-        Ok(prepared) => prepared,
+    match suite() {
+        Ok(suite) => suite.run(),
         Err(error) => {
-            eprintln!("{VARIABLE} or a case: {error:#}");
-            return ExitCode::FAILURE;
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
-    };
-    let runtime = Arc::new(Runtime::new().expect("a runtime can be had"));
-    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
-    let mut lists = Vec::new();
-    for target in wanted
-        .into_iter()
-        .filter(|target| *target != Target::Compose)
-    {
-        let mut trials = Vec::new();
-        if let Some(reason) = target.absence() {
-            lists.push(vec![skipped(target, "every case", &reason)]);
+    }
+}
+
+fn suite() -> Result<Suite> {
+    let cases = case::all()?;
+    let mut suite = Suite::new(|runtime, target| runtime.block_on(World::start(target)))?;
+    for target in Target::wanted()? {
+        if target == Target::Compose {
             continue;
         }
-        let slot = Arc::clone(slots.entry(target.name()).or_default());
+        let Some(mut tests) = suite.gateway(target, "every case") else {
+            continue;
+        };
         for case in &cases {
             if let Some(reason) = &case.spec.real_kong
                 && !target.is_real_kong()
             {
-                trials.push(skipped(target, &case.name, reason));
+                tests.skip(&case.name, reason);
                 continue;
             }
-            let (runtime, slot, case) = (Arc::clone(&runtime), Arc::clone(&slot), case.clone());
-            trials.push(Trial::test(format!("{target}::{}", case.name), move || {
-                with_world(&runtime, &slot, target, |world| {
-                    runtime.block_on(laws::hold(world, &case))
-                })
-            }));
+            let case = case.clone();
+            tests.test(&case.name.clone(), move |runtime, world| {
+                runtime.block_on(laws::hold(world, &case))
+            });
         }
-        let (runtime, slot) = (Arc::clone(&runtime), Arc::clone(&slot));
-        trials.push(Trial::test(
-            format!("{target}::configurations_drawn_at_random"),
-            move || {
-                with_world(&runtime, &slot, target, |world| {
-                    random::hold(world, &runtime)
-                })
-            },
-        ));
-        lists.push(trials);
+        tests.test("configurations_drawn_at_random", |runtime, world| {
+            random::hold(world, runtime)
+        });
     }
-    let conclusion = libtest_mimic::run(&arguments, interleaved(lists));
-    runtime.block_on(async {
-        for (name, slot) in slots {
-            if let Some(Ok(world)) = slot.lock().await.take()
-                && let Err(error) = world.stop().await
-            {
-                eprintln!("{name} did not stop: {error:#}");
-            }
-        }
-    });
-    conclusion.exit_code()
-}
-
-/// Lists a case as skipped, by name and reason.
-fn skipped(target: Target, case: &str, reason: &str) -> Trial {
-    eprintln!("SKIPPED {target}: {case}: {reason}");
-    let trial = Trial::test(format!("{target}::{case}"), || {
-        Err(Failed::from("skipped on this machine"))
-    });
-    trial
-        .with_kind(format!("skipped: {reason}"))
-        .with_ignored_flag(true)
-}
-
-fn with_world(
-    runtime: &Runtime,
-    slot: &Slot,
-    target: Target,
-    check: impl FnOnce(&World) -> Result<()>,
-) -> Result<(), Failed> {
-    let mut slot = runtime.block_on(slot.lock());
-    if slot.is_none() {
-        let started = runtime.block_on(World::start(target));
-        *slot = Some(started.map_err(|error| format!("{error:#}")));
-    }
-    match slot.as_ref().expect("filled above") {
-        Ok(world) => check(world).map_err(|error| format!("{error:#}").into()),
-        Err(reason) => Err(reason.as_str().into()),
-    }
+    Ok(suite)
 }

@@ -6,6 +6,7 @@
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
 //! - [`plugin_server`], [`provider`], [`agent`], [`postgres`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
+//! - [`suite`]: tests on each of them.
 //! - [`kongctl`]: the command that configures it.
 //! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
@@ -29,6 +30,7 @@ pub mod postgres;
 pub mod process;
 pub mod provider;
 pub mod redis;
+pub mod suite;
 pub mod table;
 pub mod target;
 pub mod token_server;

@@ -98,7 +98,7 @@ impl Target {
                 .filter(|target| [target.name(), target.family()].contains(&word));
             let Some(first) = matched.next() else {
                 let names = Self::ALL.map(Self::name).join(", ");
-                bail!("`{word}` is no target: there are standin, binary, {names}");
+                bail!("{VARIABLE}: `{word}` is no target: there are standin, binary, {names}");
             };
             wanted.extend(
                 std::iter::once(first)

@@ -25,22 +25,18 @@ mod streaming;
 mod topics;
 mod vendors;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
-use libtest_mimic::{Arguments, Failed, Trial};
 use stories::openid::OpenIdProvider;
 use stories::redis::Redis;
 use stories::repository;
-use stories::target::{Target, VARIABLE};
+use stories::suite::Suite;
+use stories::target::Target;
 use stories::world::World;
-use tokio::runtime::Runtime;
-use tokio::sync::Mutex;
 
 use official_clients::{ANTHROPIC_NODE, ANTHROPIC_PYTHON, OPENAI_NODE, OPENAI_PYTHON};
 use topics::{access, balancing, beyond, beyond_standin, edge, traffic};
@@ -228,81 +224,32 @@ fn without_bundled(target: Target) -> Option<&'static str> {
     (!target.is_real_kong()).then_some("the stand-in refuses acl and rate-limiting")
 }
 
-/// Worlds that were started, by target; `Err` keeps why one did not start, so that it is tried once.
-type Slot = Arc<Mutex<Option<Result<World, String>>>>;
-
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Stories of one gateway wait for each other: threads beyond the processors cost nothing.
-    arguments.test_threads.get_or_insert(2 * Target::ALL.len());
-    let wanted = match Target::wanted() {
-        Ok(wanted) => wanted,
+    match suite() {
+        Ok(suite) => suite.run(),
         Err(error) => {
-            eprintln!("{VARIABLE}: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let runtime = Arc::new(Runtime::new().expect("a runtime can be had"));
-    let mut slots: BTreeMap<&str, Slot> = BTreeMap::new();
-    let mut trials = Vec::new();
-    for target in wanted {
-        if let Some(reason) = target.absence() {
-            skip(&mut trials, target, "every story", &reason);
-            continue;
-        }
-        let slot = Arc::clone(slots.entry(target.name()).or_default());
-        for story in all() {
-            if let Some(reason) = (story.beyond)(target) {
-                skip(&mut trials, target, story.name, reason);
-                continue;
-            }
-            let (runtime, slot) = (Arc::clone(&runtime), Arc::clone(&slot));
-            let name = format!("{target}::{}", story.name);
-            trials.push(Trial::test(name, move || {
-                tell(&runtime, &slot, target, &story)
-            }));
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
         }
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    runtime.block_on(async {
-        for (name, slot) in slots {
-            if let Some(Ok(world)) = slot.lock().await.take()
-                && let Err(error) = world.stop().await
-            {
-                eprintln!("{name} did not stop: {error:#}");
+}
+
+fn suite() -> Result<Suite> {
+    let mut suite = Suite::new(|runtime, target| runtime.block_on(start(target)))?;
+    for target in Target::wanted()? {
+        let Some(mut tests) = suite.gateway(target, "every story") else {
+            continue;
+        };
+        for story in all() {
+            match (story.beyond)(target) {
+                Some(reason) => tests.skip(story.name, reason),
+                None => tests.test(story.name, move |runtime, world| {
+                    runtime.block_on((story.tell)(world))
+                }),
             }
         }
-    });
-    conclusion.exit_code()
-}
-
-/// Lists a story as skipped, by name and reason.
-fn skip(trials: &mut Vec<Trial>, target: Target, story: &str, reason: &str) {
-    eprintln!("SKIPPED {target}: {story}: {reason}");
-    let trial = Trial::test(format!("{target}::{story}"), || {
-        Err(Failed::from("skipped on this machine"))
-    });
-    trials.push(
-        trial
-            .with_kind(format!("skipped: {reason}"))
-            .with_ignored_flag(true),
-    );
-}
-
-fn tell(runtime: &Runtime, slot: &Slot, target: Target, story: &Story) -> Result<(), Failed> {
-    runtime.block_on(async {
-        let mut slot = slot.lock().await;
-        if slot.is_none() {
-            *slot = Some(start(target).await.map_err(|error| format!("{error:#}")));
-        }
-        let world = match slot.as_mut().expect("filled above") {
-            Ok(world) => world,
-            Err(reason) => return Err(reason.as_str().into()),
-        };
-        (story.tell)(world)
-            .await
-            .map_err(|error| format!("{error:#}\n{}", world.last_words()).into())
-    })
+    }
+    Ok(suite)
 }
 
 async fn start(target: Target) -> Result<World> {
