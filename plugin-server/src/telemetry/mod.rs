@@ -8,8 +8,8 @@
 //! names; a refused request's is exported at once, under the client's parent. Without any, our first span starts a trace.
 //!
 //! `llm-jwt` has no phase after `access`. Under a client's parent its span is exported at once: Kong goes on with that trace. Without,
-//! a request that passes leaves it in `kong.ctx.shared` ([`TOKEN_KEY`]), and it goes where that of `llm-rate-limiting` goes; on a
-//! route without that plugin nobody can tell its trace, and it is not exported.
+//! a request that passes leaves its span waiting, with a ticket in `kong.ctx.shared` ([`TOKEN_KEY`]): `llm-rate-limiting` takes the span where its own goes.
+//! On a route without that plugin nobody can tell the trace: after a few seconds, the span starts one of its own.
 //!
 //! # Attributes
 //!
@@ -27,6 +27,7 @@ pub(crate) mod config;
 mod exporter;
 mod request;
 mod token;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -47,6 +48,7 @@ use self::config::TracingConfig;
 use self::exporter::Announced;
 pub use self::request::{AccessSpan, Decision, KEY, Settled, SettlementSpan};
 pub use self::token::{TOKEN_KEY, TokenSpan};
+use self::waiting::{GRACE, Waiting};
 
 /// Finished spans that wait for the collector; more are dropped.
 const QUEUE: usize = 4096;
@@ -67,6 +69,7 @@ pub struct Telemetry(Option<Arc<Collector>>);
 struct Collector {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
+    waiting: Waiting,
 }
 
 /// A span that is over.
@@ -90,6 +93,10 @@ impl Telemetry {
     ///
     /// When the address or the system's trust anchors cannot be used.
     pub fn to(config: &TracingConfig) -> anyhow::Result<Self> {
+        Self::waiting_for(GRACE, config)
+    }
+
+    fn waiting_for(grace: Duration, config: &TracingConfig) -> anyhow::Result<Self> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
             .with_endpoint(&config.endpoint)
@@ -117,7 +124,13 @@ impl Telemetry {
             )
             .build();
         let tracer = provider.tracer(env!("CARGO_PKG_NAME"));
-        Ok(Self(Some(Arc::new(Collector { provider, tracer }))))
+        let collector = Arc::new(Collector {
+            provider,
+            tracer,
+            waiting: Waiting::default(),
+        });
+        collector.watch(grace);
+        Ok(Self(Some(collector)))
     }
 
     /// Whether spans are made. Where they are not, a policy asks Kong for no trace and leaves no record.
@@ -130,6 +143,7 @@ impl Telemetry {
         let Some(collector) = self.0.clone() else {
             return;
         };
+        collector.export_waiting(u64::MAX);
         // It waits for a thread that needs this runtime to send.
         let stopped = tokio::task::spawn_blocking(move || {
             collector.provider.shutdown_with_timeout(STOP_TIMEOUT)

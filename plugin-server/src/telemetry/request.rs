@@ -138,10 +138,11 @@ impl AccessSpan {
         }
     }
 
-    /// What [`TokenSpan::carry`](super::TokenSpan::carry) left in the context: it is exported before this span.
+    /// What [`TokenSpan::carry`](super::TokenSpan::carry) left in the context: that span no longer waits, and is exported before this one.
     pub fn follows(&mut self, carried: Option<&str>) {
         if let Some(access) = &mut self.0 {
-            access.record.token = carried.and_then(|record| serde_json::from_str(record).ok());
+            let ticket = carried.and_then(|ticket| ticket.parse().ok());
+            access.record.token = ticket.and_then(|ticket| access.collector.waiting.take(ticket));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Spans as a collector on loopback receives them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -324,6 +325,39 @@ async fn without_any_trace_the_token_s_span_starts_one_and_the_decision_follows_
     assert_eq!(access.parent_span_id, token.span_id);
     assert_eq!(access.trace_id, token.trace_id);
     assert_ne!(refused.trace_id, token.trace_id);
+}
+
+#[tokio::test]
+async fn a_token_s_span_that_nobody_takes_along_starts_a_trace() {
+    let (address, mut received) = collector().await;
+    let grace = Duration::from_millis(20);
+    let telemetry = Telemetry::waiting_for(grace, &config(address)).unwrap();
+    let left = judge(&telemetry, None, Outcome::Granted).unwrap();
+    let request = received.recv().await.unwrap();
+    let span = &request.resource_spans[0].scope_spans[0].spans[0];
+    assert_eq!(span.name, "llm-jwt access");
+    assert!(span.parent_span_id.is_empty());
+
+    // Whoever comes too late for it does not export it again.
+    let mut access = telemetry.access();
+    access.follows(Some(&left));
+    access.decided(Decision::Denied, None);
+    drop(access);
+    telemetry.stop().await;
+    let request = received.recv().await.unwrap();
+    let [span] = &request.resource_spans[0].scope_spans[0].spans[..] else {
+        panic!("{request:?}");
+    };
+    assert_eq!(span.name, "llm-rate-limiting access");
+}
+
+#[tokio::test]
+async fn a_stop_exports_the_spans_that_wait() {
+    let spans = spans(|telemetry| {
+        judge(telemetry, None, Outcome::Granted).unwrap();
+    })
+    .await;
+    assert_eq!(spans.len(), 1);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::{Collector, Finished, Telemetry};
 use crate::clock::wall_clock;
 use crate::jwt::outcomes::Outcome;
 
-/// The key in `kong.ctx.shared` under which a passed request's span waits for `llm-rate-limiting`.
+/// The key in `kong.ctx.shared` of the ticket with which `llm-rate-limiting` takes a passed request's span along.
 pub const TOKEN_KEY: &str = "llm_jwt_trace";
 
 /// The judgement of a request's token. When it is dropped, it ends and is exported, unless it was sent on with [`TokenSpan::carry`].
@@ -25,13 +25,13 @@ struct Judgement {
     record: TokenRecord,
 }
 
-/// What travels to the plugin that can place it.
+/// What waits for a plugin that can place it, and travels on with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TokenRecord {
-    started_ns: u64,
-    ended_ns: u64,
+    pub(super) started_ns: u64,
+    pub(super) ended_ns: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 impl Telemetry {
@@ -65,12 +65,12 @@ impl TokenSpan {
         }
     }
 
-    /// Ends the span of a request that passes. If its trace is known, it is exported; if not, what another plugin needs to export
-    /// it, for [`TOKEN_KEY`] in `kong.ctx.shared`.
+    /// Ends the span of a request that passes. If its trace is known, it is exported; if not, it waits, and this is its ticket
+    /// for [`TOKEN_KEY`] in `kong.ctx.shared`.
     pub fn carry(mut self) -> Option<String> {
         let mut judgement = self.0.take_if(|judgement| judgement.parent.is_none())?;
         judgement.record.ended_ns = nanoseconds(wall_clock());
-        Some(serde_json::to_string(&judgement.record).expect("a record is JSON"))
+        Some(judgement.collector.wait(judgement.record).to_string())
     }
 }
 
