@@ -13,8 +13,8 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::story::{Story, bearer};
 use super::support::{Event, Kong, Request};
-use super::{Story, bearer};
 
 /// An endpoint where the token says what becomes of the question; its URL and how often it was asked.
 async fn endpoint() -> (String, Arc<AtomicUsize>) {

@@ -4,8 +4,8 @@ use llm_plugin_server::cli::ProcessArgs;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::story::{Story, bearer};
 use super::support::{Kong, Request};
-use super::{Story, bearer};
 
 const KEY: &str = "llm_jwt_trace";
 const CLIENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
