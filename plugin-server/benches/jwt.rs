@@ -15,9 +15,9 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair,
-    RsaPublicKeyComponents,
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+    KeyPair as _, RsaEncoding, RsaKeyPair, RsaPublicKeyComponents,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -58,6 +58,7 @@ impl Signer {
             ("PS256", Self::Rsa(rsa(), &signature::RSA_PSS_SHA256)),
             ("ES256", ec(&ECDSA_P256_SHA256_FIXED_SIGNING)),
             ("ES384", ec(&ECDSA_P384_SHA384_FIXED_SIGNING)),
+            ("ES512", ec(&ECDSA_P521_SHA512_FIXED_SIGNING)),
             (
                 "EdDSA",
                 Self::Ed(Ed25519KeyPair::generate().expect("an Ed25519 key can be made")),
@@ -77,7 +78,11 @@ impl Signer {
             Self::Ec(pair) => {
                 let point = &pair.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
-                let curve = if x.len() == 32 { "P-256" } else { "P-384" };
+                let curve = match x.len() {
+                    32 => "P-256",
+                    48 => "P-384",
+                    _ => "P-521",
+                };
                 json!({"kty": "EC", "crv": curve, "x": text(x), "y": text(y)})
             }
             Self::Ed(pair) => {

@@ -23,6 +23,8 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
+    /// ECDSA on P-521 with SHA-512.
+    Es512,
     /// EdDSA on Ed25519.
     EdDsa,
     /// HMAC with SHA-256.
@@ -35,7 +37,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm, in the order of documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -44,6 +46,7 @@ impl Algorithm {
         Self::Ps512,
         Self::Es256,
         Self::Es384,
+        Self::Es512,
         Self::EdDsa,
         Self::Hs256,
         Self::Hs384,
@@ -74,6 +77,7 @@ impl Algorithm {
             Self::Ps512 => "PS512",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
             Self::EdDsa => "EdDSA",
             Self::Hs256 => "HS256",
             Self::Hs384 => "HS384",
@@ -107,21 +111,21 @@ impl Algorithm {
             .find(|algorithm| algorithm.name() == name)
     }
 
-    pub(super) const fn backend(self) -> jsonwebtoken::Algorithm {
-        match self {
+    /// Its name in jsonwebtoken; `None` for those that are verified without it.
+    pub(super) const fn backend(self) -> Option<jsonwebtoken::Algorithm> {
+        Some(match self {
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
             Self::Rs384 => jsonwebtoken::Algorithm::RS384,
             Self::Rs512 => jsonwebtoken::Algorithm::RS512,
             Self::Ps256 => jsonwebtoken::Algorithm::PS256,
             Self::Ps384 => jsonwebtoken::Algorithm::PS384,
             Self::Ps512 => jsonwebtoken::Algorithm::PS512,
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Es384 => jsonwebtoken::Algorithm::ES384,
+            Self::Es256 | Self::Es384 | Self::Es512 => return None,
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
             Self::Hs256 => jsonwebtoken::Algorithm::HS256,
             Self::Hs384 => jsonwebtoken::Algorithm::HS384,
             Self::Hs512 => jsonwebtoken::Algorithm::HS512,
-        }
+        })
     }
 }
 

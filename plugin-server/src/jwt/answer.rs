@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_challenge_for_each_scheme_with_the_error_in_the_one_that_was_used() {
-        const ALGS: &str = r#"algs="ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512""#;
+        const ALGS: &str = r#"algs="ES256 ES384 ES512 EdDSA PS256 PS384 PS512 RS256 RS384 RS512""#;
         const INVALID: &str =
             r#"error="invalid_token", error_description="The access token is not valid""#;
         let plain = InvalidToken::SentPlain.into();

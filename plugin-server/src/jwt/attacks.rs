@@ -41,6 +41,7 @@ async fn a_good_token_passes_by_every_algorithm_and_source() {
         TestKey::p256(),
         TestKey::p384(),
         TestKey::ed25519(),
+        TestKey::p521(),
     ];
     let jwk_set = jwks(
         &keys
@@ -58,6 +59,7 @@ async fn a_good_token_passes_by_every_algorithm_and_source() {
                 Algorithm::Es256 => 1,
                 Algorithm::Es384 => 2,
                 Algorithm::EdDsa => 3,
+                Algorithm::Es512 => 4,
                 _ => 0,
             };
             let header = json!({"alg": algorithm.name(), "kid": format!("k{at}")});

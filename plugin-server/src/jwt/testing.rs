@@ -11,8 +11,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair as _,
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -71,6 +71,16 @@ impl TestKey {
         })
     }
 
+    pub(super) fn p521() -> &'static Self {
+        static KEY: OnceLock<TestKey> = OnceLock::new();
+        KEY.get_or_init(|| {
+            Self::Ec(
+                EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap(),
+                Algorithm::Es512,
+            )
+        })
+    }
+
     pub(super) fn ed25519() -> &'static Self {
         static KEY: OnceLock<TestKey> = OnceLock::new();
         KEY.get_or_init(|| Self::Ed(Ed25519KeyPair::generate().unwrap()))
@@ -85,16 +95,12 @@ impl TestKey {
                 json!({"kty": "RSA", "kid": kid, "n": text(&public.n), "e": text(&public.e)})
             }
             Self::Ec(pair, algorithm) => {
-                let (x, y) =
-                    pair.public_key().as_ref()[1..].split_at(if *algorithm == Algorithm::Es256 {
-                        32
-                    } else {
-                        48
-                    });
-                let curve = if *algorithm == Algorithm::Es256 {
-                    "P-256"
-                } else {
-                    "P-384"
+                let point = &pair.public_key().as_ref()[1..];
+                let (x, y) = point.split_at(point.len() / 2);
+                let curve = match algorithm {
+                    Algorithm::Es256 => "P-256",
+                    Algorithm::Es384 => "P-384",
+                    _ => "P-521",
                 };
                 json!({"kty": "EC", "kid": kid, "crv": curve, "x": text(x), "y": text(y)})
             }

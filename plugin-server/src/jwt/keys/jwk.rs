@@ -1,16 +1,16 @@
 //! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037), each read and judged apart from its neighbours.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
-    RsaPublicKeyComponents,
-};
+use std::slice;
+
+use aws_lc_rs::signature::{ED25519, ParsedPublicKey, RsaPublicKeyComponents};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::VerificationKey;
+use super::curve::Curve;
 use super::rsa::{self, UntrustedRsa};
+use super::{Material, VerificationKey};
 use crate::jwt::algorithm::Algorithm;
 
 /// How many keys of one set are read. Providers publish a handful.
@@ -117,9 +117,9 @@ pub(super) fn read(entry: &Value) -> Result<VerificationKey, Unusable> {
         return Err(Unusable::Private);
     }
     let (possible, key) = match text(jwk, "kty")? {
-        "RSA" => (Algorithm::RSA, rsa(jwk)?),
+        "RSA" => (Algorithm::RSA, Material::Plain(rsa(jwk)?)),
         "EC" => elliptic(jwk)?,
-        "OKP" => (&[Algorithm::EdDsa][..], edwards(jwk)?),
+        "OKP" => (&[Algorithm::EdDsa][..], Material::Plain(edwards(jwk)?)),
         _ => return Err(Unusable::Unsupported),
     };
     let algorithms = match optional_text(jwk, "alg")? {
@@ -148,19 +148,15 @@ fn rsa(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     Ok(DecodingKey::from_rsa_raw_components(&public.n, &public.e))
 }
 
-fn elliptic(jwk: &Map<String, Value>) -> Result<(&'static [Algorithm], DecodingKey), Unusable> {
-    let (algorithms, curve, length): (&'static [Algorithm], _, _) = match text(jwk, "crv")? {
-        "P-256" => (&[Algorithm::Es256], &ECDSA_P256_SHA256_FIXED, 32),
-        "P-384" => (&[Algorithm::Es384], &ECDSA_P384_SHA384_FIXED, 48),
-        _ => return Err(Unusable::Unsupported),
-    };
+fn elliptic(jwk: &Map<String, Value>) -> Result<(&'static [Algorithm], Material), Unusable> {
+    let curve = Curve::named(text(jwk, "crv")?).ok_or(Unusable::Unsupported)?;
     let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
-    if x.len() != length || y.len() != length {
+    if x.len() != curve.coordinate_bytes || y.len() != curve.coordinate_bytes {
         return Err(Unusable::Form);
     }
     let point = [&[4], &x[..], &y[..]].concat();
-    ParsedPublicKey::new(curve, &point).map_err(|_| Unusable::NotOnCurve)?;
-    Ok((algorithms, DecodingKey::from_ec_der(&point)))
+    let key = curve.key(&point).ok_or(Unusable::NotOnCurve)?;
+    Ok((slice::from_ref(&curve.algorithm), Material::Curve(key)))
 }
 
 fn edwards(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
@@ -297,7 +293,7 @@ mod tests {
             Unusable::Form
         );
         assert_eq!(
-            unusable(&changed(ec, "crv", json!("P-521"))),
+            unusable(&changed(ec, "crv", json!("secp256k1"))),
             Unusable::Unsupported
         );
         assert_eq!(
@@ -319,6 +315,10 @@ mod tests {
         assert_eq!(
             unusable(&changed(TestKey::p256(), "alg", json!("ES384"))),
             Unusable::AlgorithmMismatch
+        );
+        assert_eq!(
+            unusable(&changed(TestKey::p521(), "alg", json!("ES521"))),
+            Unusable::Unsupported
         );
         assert_eq!(
             unusable(&changed(TestKey::rsa(), "alg", json!("RSA-OAEP"))),

@@ -1,13 +1,11 @@
 //! Public keys as PEM texts, as `openssl pkey -pubout` writes them.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
-    RsaPublicKeyComponents,
-};
+use aws_lc_rs::signature::{ED25519, ParsedPublicKey, RsaPublicKeyComponents};
 use jsonwebtoken::DecodingKey;
 
-use super::VerificationKey;
+use super::curve::Curve;
 use super::rsa::{self, UntrustedRsa};
+use super::{Material, VerificationKey};
 use crate::jwt::algorithm::Algorithm;
 
 /// Why a PEM text is not a key that we would trust.
@@ -20,7 +18,7 @@ pub enum UnusablePem {
     #[error("this is a certificate: give its public key (openssl x509 -pubkey -noout)")]
     Certificate,
     /// Neither RSA, nor EC, nor Ed25519, or broken.
-    #[error("not a PEM public key for RSA, P-256, P-384 or Ed25519")]
+    #[error("not a PEM public key for RSA, P-256, P-384, P-521 or Ed25519")]
     NotAPublicKey,
     /// An RSA key whose numbers are not trusted.
     #[error(transparent)]
@@ -38,16 +36,17 @@ pub(super) fn read(text: &str) -> Result<VerificationKey, UnusablePem> {
     let text = unfolded(text).ok_or(UnusablePem::NotAPublicKey)?;
     let text = text.as_bytes();
     let (algorithms, key) = if let Ok(key) = DecodingKey::from_ec_pem(text) {
-        (vec![curve_algorithm(&key)?], key)
+        let (curve, key) = Curve::of(material(&key)?).ok_or(UnusablePem::NotAPublicKey)?;
+        (vec![curve.algorithm], Material::Curve(key))
     } else if let Ok(key) = DecodingKey::from_ed_pem(text) {
         ParsedPublicKey::new(&ED25519, material(&key)?).map_err(|_| UnusablePem::NotAPublicKey)?;
-        (vec![Algorithm::EdDsa], key)
+        (vec![Algorithm::EdDsa], Material::Plain(key))
     } else {
         let key = DecodingKey::from_rsa_pem(text).map_err(|_| UnusablePem::NotAPublicKey)?;
         let public = aws_lc_rs::rsa::PublicKey::from_der(material(&key)?)
             .map_err(|_| UnusablePem::NotAPublicKey)?;
         rsa::judge(&RsaPublicKeyComponents::<Vec<u8>>::from(&public))?;
-        (Algorithm::RSA.to_vec(), key)
+        (Algorithm::RSA.to_vec(), Material::Plain(key))
     };
     Ok(VerificationKey {
         kid: None,
@@ -65,17 +64,6 @@ fn unfolded(text: &str) -> Option<String> {
     Some(format!(
         "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
     ))
-}
-
-fn curve_algorithm(key: &DecodingKey) -> Result<Algorithm, UnusablePem> {
-    let point = material(key)?;
-    if ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok() {
-        Ok(Algorithm::Es256)
-    } else if ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).is_ok() {
-        Ok(Algorithm::Es384)
-    } else {
-        Err(UnusablePem::NotAPublicKey)
-    }
 }
 
 fn material(key: &DecodingKey) -> Result<&[u8], UnusablePem> {
@@ -101,6 +89,7 @@ Z6+/iNJFCUhAyJx1rs9o1gK/+cOxKLLa133O29yYvvqFMsRQUlUOr7nLb+Aeoabz
         assert_eq!(algorithms(TestKey::rsa()), Algorithm::RSA);
         assert_eq!(algorithms(TestKey::p256()), [Algorithm::Es256]);
         assert_eq!(algorithms(TestKey::p384()), [Algorithm::Es384]);
+        assert_eq!(algorithms(TestKey::p521()), [Algorithm::Es512]);
         assert_eq!(algorithms(TestKey::ed25519()), [Algorithm::EdDsa]);
     }
 

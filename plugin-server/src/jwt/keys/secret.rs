@@ -7,7 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::DecodingKey;
 
-use super::VerificationKey;
+use super::{Material, VerificationKey};
 use crate::jwt::algorithm::Algorithm;
 
 /// The bytes of a shared secret. Whoever formats it reads `[redacted]`.
@@ -72,7 +72,7 @@ impl Secret {
                 .copied()
                 .filter(|algorithm| self.serves(*algorithm))
                 .collect(),
-            key: DecodingKey::from_secret(&self.0),
+            key: Material::Plain(DecodingKey::from_secret(&self.0)),
         }
     }
 }

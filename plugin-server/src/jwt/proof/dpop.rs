@@ -28,9 +28,10 @@ use crate::jwt::refusal::{InvalidToken, Refusal};
 use crate::jwt::token::{Jws, Malformed, Token};
 
 /// The algorithms that a proof may use: the asymmetric ones, named here so that no other becomes one by accident.
-pub const ALGORITHMS: [Algorithm; 9] = [
+pub const ALGORITHMS: [Algorithm; 10] = [
     Algorithm::Es256,
     Algorithm::Es384,
+    Algorithm::Es512,
     Algorithm::EdDsa,
     Algorithm::Ps256,
     Algorithm::Ps384,

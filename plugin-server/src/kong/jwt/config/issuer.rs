@@ -38,7 +38,7 @@ pub(super) struct IssuerConfig {
     #[kong(
         default = ["RS256", "ES256", "EdDSA"],
         len_min = 1,
-        elements(one_of = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"])
+        elements(one_of = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"])
     )]
     algorithms: Vec<String>,
     /// The path of the claim that holds the audience.
