@@ -1,5 +1,6 @@
 //! The way to the stores: by the name that a counter was seen with, whatever kind of store that is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use token_limiter::{
@@ -85,18 +86,22 @@ impl Books {
         Ok((before, standing))
     }
 
-    /// Open reservations, at most `most` in all, each with the store that holds it.
+    /// Open reservations, at most `most` in all, each once and with a store that holds it: two may be at the same place.
     pub(super) async fn reservations(
         &self,
         most: usize,
     ) -> Result<Vec<(LimitStore, OpenReservation)>, Problem> {
-        let mut all = Vec::new();
+        let mut all: Vec<(LimitStore, OpenReservation)> = Vec::new();
+        let mut seen = HashSet::new();
         for store in self.stores.all() {
             let open = store
                 .reservations(most - all.len())
                 .await
                 .map_err(|error| away(store.name(), error))?;
-            all.extend(open.into_iter().map(|open| (store.clone(), open)));
+            let new = open
+                .into_iter()
+                .filter(|open| seen.insert(open.reservation.id));
+            all.extend(new.map(|open| (store.clone(), open)));
             if all.len() >= most {
                 break;
             }

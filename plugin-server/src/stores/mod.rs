@@ -60,8 +60,16 @@ const MEMORY: &str = "memory";
 pub struct Stores {
     memory: LimitStore,
     counters: Arc<MemoryStore>,
-    redis: Mutex<HashMap<RedisConfig, Arc<FailoverStore>>>,
+    redis: Mutex<HashMap<RedisConfig, Shared>>,
     clock: Arc<dyn Clock>,
+}
+
+/// A Redis of this process.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<FailoverStore>,
+    /// Whether a policy counts there.
+    counts: bool,
 }
 
 impl Default for Stores {
@@ -106,24 +114,41 @@ impl Stores {
 
     /// The store of `policy: redis`. Equal configurations share one, and connect when they are first used.
     pub fn in_redis(&self, config: &RedisConfig) -> Result<LimitStore, InvalidRedisConfig> {
-        self.shared(config).map(LimitStore::in_redis)
+        self.redis(config, true).map(LimitStore::in_redis)
     }
 
     /// The Redis of a configuration, also for what is not counted and yet must be found by all processes.
     pub fn shared(&self, config: &RedisConfig) -> Result<Arc<FailoverStore>, InvalidRedisConfig> {
-        config.check()?;
-        let mut redis = self.redis.lock();
-        let store = redis.entry(config.clone()).or_insert_with(|| {
-            let remote = RedisStore::new(Arc::new(config.clone()));
-            FailoverStore::new(remote, self.clock.clone())
-        });
-        Ok(Arc::clone(store))
+        self.redis(config, false)
     }
 
-    /// All of them: that of the memory, and each Redis that a policy was given.
+    fn redis(
+        &self,
+        config: &RedisConfig,
+        counts: bool,
+    ) -> Result<Arc<FailoverStore>, InvalidRedisConfig> {
+        config.check()?;
+        let mut redis = self.redis.lock();
+        if let Some(known) = redis.get_mut(config) {
+            known.counts |= counts;
+            return Ok(Arc::clone(&known.store));
+        }
+        let name = name(config, &redis);
+        let remote = RedisStore::new(Arc::new(config.clone()));
+        let store = FailoverStore::new(name, remote, self.clock.clone());
+        let shared = Shared {
+            store: Arc::clone(&store),
+            counts,
+        };
+        redis.insert(config.clone(), shared);
+        Ok(store)
+    }
+
+    /// Where policies count: the memory, and each Redis that one was given for that.
     pub fn all(&self) -> Vec<LimitStore> {
         let redis = self.redis.lock();
-        let shared = redis.values().cloned().map(LimitStore::in_redis);
+        let counting = redis.values().filter(|shared| shared.counts);
+        let shared = counting.map(|shared| LimitStore::in_redis(Arc::clone(&shared.store)));
         std::iter::once(self.in_memory()).chain(shared).collect()
     }
 
@@ -133,26 +158,44 @@ impl Stores {
             return Some(self.in_memory());
         }
         let redis = self.redis.lock();
-        let mut shared = redis.values().cloned().map(LimitStore::in_redis);
-        shared.find(|store| store.name() == name)
+        let mut stores = redis.values().map(|shared| &shared.store);
+        let found = stores.find(|store| **store.name() == *name)?;
+        Some(LimitStore::in_redis(Arc::clone(found)))
     }
 
-    /// What each Redis went through, by where it is.
+    /// What each Redis went through, by its name.
     pub fn snapshots(&self) -> Vec<(String, StoreSnapshot)> {
         let redis = self.redis.lock();
-        let snapshot = |store: &Arc<FailoverStore>| (store.name().to_string(), store.snapshot());
-        redis.values().map(snapshot).collect()
+        let stores = redis.values().map(|shared| &shared.store);
+        stores
+            .map(|store| (store.name().to_string(), store.snapshot()))
+            .collect()
     }
 
     /// Tells every Redis what it is owed, for a process that is about to stop.
     pub async fn flush(&self) {
-        let shared: Vec<_> = self.redis.lock().values().cloned().collect();
-        for store in shared {
+        let stores: Vec<_> = {
+            let redis = self.redis.lock();
+            let stores = redis.values().map(|shared| Arc::clone(&shared.store));
+            stores.collect()
+        };
+        for store in stores {
             if let Err(error) = store.flush().await {
                 tracing::warn!(store = %store.name(), %error, "what was spent without the store is lost");
             }
         }
     }
+}
+
+/// Where this Redis is; with a number if another configuration reaches one at the same place in another way.
+fn name(config: &RedisConfig, others: &HashMap<RedisConfig, Shared>) -> String {
+    let place = config.to_string();
+    let is_free = |name: &String| others.values().all(|other| **other.store.name() != **name);
+    let numbered = (2..).map(|number| format!("{place} ({number})"));
+    std::iter::once(place.clone())
+        .chain(numbered)
+        .find(is_free)
+        .expect("there are more numbers than stores")
 }
 
 /// The store of one configuration's limits. Cheap to clone.
@@ -299,5 +342,43 @@ mod tests {
         assert!(Arc::ptr_eq(&store(1), &store(1)));
         assert!(!Arc::ptr_eq(&store(1), &store(2)));
         assert!(stores.in_redis(&config(0)).is_err());
+    }
+
+    #[test]
+    fn configurations_of_one_place_have_names_of_their_own() {
+        let stores = Stores::default();
+        let config = |milliseconds| RedisConfig {
+            timeout: Duration::from_millis(milliseconds),
+            ..RedisConfig::default()
+        };
+        let name = |milliseconds| {
+            let store = stores.in_redis(&config(milliseconds)).unwrap();
+            store.name().to_owned()
+        };
+        for _ in 0..2 {
+            assert_eq!(name(1), "redis://127.0.0.1:6379/0");
+            assert_eq!(name(2), "redis://127.0.0.1:6379/0 (2)");
+            assert_eq!(name(3), "redis://127.0.0.1:6379/0 (3)");
+        }
+        for milliseconds in 1..=3 {
+            let Counters::Redis(known) = stores.named(&name(milliseconds)).unwrap().counters else {
+                panic!("not a Redis");
+            };
+            assert!(Arc::ptr_eq(
+                &known,
+                &stores.shared(&config(milliseconds)).unwrap()
+            ));
+        }
+    }
+
+    #[test]
+    fn nothing_is_counted_in_a_redis_that_only_holds_a_denylist() {
+        let stores = Stores::default();
+        let config = RedisConfig::default();
+        stores.shared(&config).unwrap();
+        assert_eq!((stores.all().len(), stores.snapshots().len()), (1, 1));
+        stores.in_redis(&config).unwrap();
+        stores.shared(&config).unwrap();
+        assert_eq!((stores.all().len(), stores.snapshots().len()), (2, 1));
     }
 }

@@ -96,7 +96,19 @@ async fn counters_in_redis_are_shown_corrected_and_said_to_be_away() {
     );
     let counter = format!("/v1/counters/{}", of(0, "key").as_str().unwrap());
 
-    let (_, open) = world.get("/v1/reservations").await;
+    // The same Redis, reached in another way, and one that is away where nothing is counted.
+    let slower = RedisConfig {
+        timeout: Duration::from_secs(3),
+        ..redis.config()
+    };
+    world.stores.in_redis(&slower).unwrap();
+    let denylist = RedisConfig {
+        port: 1,
+        ..RedisConfig::default()
+    };
+    world.stores.shared(&denylist).unwrap();
+    let (status, open) = world.get("/v1/reservations").await;
+    assert_eq!(status, StatusCode::OK, "{open}");
     assert_eq!(open["data"].as_array().unwrap().len(), 3, "{open}");
     let release = format!("/v1/reservations/{}/release", grant.reservation.id);
     assert_eq!(world.post(&release, &Value::Null).await.0, StatusCode::OK);

@@ -25,7 +25,8 @@ fn failover(server: &Server) -> Arc<FailoverStore> {
         ..server.config()
     };
     let remote = RedisStore::new(Arc::new(config));
-    FailoverStore::new(remote, Arc::new(SystemClock::new()))
+    let name = remote.config().to_string();
+    FailoverStore::new(name, remote, Arc::new(SystemClock::new()))
 }
 
 async fn until_closed(store: &FailoverStore) {

@@ -120,10 +120,10 @@ pub struct FailoverStore {
 }
 
 impl FailoverStore {
-    /// A store on `remote`. Its upkeep begins with its first request, on the runtime that serves it.
-    pub fn new(remote: RedisStore, clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// A store on `remote`, under a name for people. Its upkeep begins with its first request, on the runtime that serves it.
+    pub fn new(name: String, remote: RedisStore, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
-            name: remote.config().to_string().into(),
+            name: name.into(),
             remote,
             local: Local::new(MemoryStore::new()),
             breaker: Breaker::default(),
@@ -136,7 +136,7 @@ impl FailoverStore {
         })
     }
 
-    /// Where it is, for people; holds no secret.
+    /// What tells it from others, for people.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
