@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::config::KeySource;
+use super::config::{Issuer, KeySource};
 use super::keys::KeyHealth;
 use super::refusal::{InvalidToken, Refusal};
 use super::testing::endpoint::{Behaviour, Endpoint};
@@ -417,6 +417,52 @@ async fn a_stalled_endpoint_holds_up_nobody_whose_keys_are_loaded() {
     };
     let (refusal, ()) = tokio::join!(waiting, passing);
     assert_eq!(refusal, Refusal::Invalid(InvalidToken::UnknownKey));
+}
+
+/// On one thread: a lock that is held over the wait would stop the test for ever.
+#[tokio::test]
+async fn a_stalled_endpoint_costs_its_own_tokens_the_timeout_once_and_those_of_others_nothing() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let mut settings = endpoint.settings();
+    settings.fetch.timeout = Duration::from_millis(300);
+    let other = Issuer {
+        name: "https://other.example".to_owned(),
+        ..issuer(jwks(&[TestKey::ed25519().jwk("k1")]))
+    };
+    settings.issuers.push(other);
+    settings.token_cache_size = 0;
+    let bench = Bench::new(settings);
+    assert!(bench.accepts(&token("k1")).await);
+
+    // Its keys have expired, and the answer to the request for new ones does not come.
+    endpoint.becomes(Behaviour::Stalled);
+    bench.clock.advance(700);
+    let long_lived = claims_with("exp", json!(NOW + 5000));
+    let own = key().token(&json!({"alg": "ES256", "kid": "k1"}), &long_lived);
+    let mut claims = long_lived.clone();
+    claims["iss"] = json!("https://other.example");
+    let foreign = TestKey::ed25519().token(&json!({"alg": "EdDSA", "kid": "k1"}), &claims);
+    let passing = async {
+        while endpoint.requests() < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            assert!(bench.accepts(&foreign).await);
+        }
+        assert_eq!(Endpoint::fetches(&bench), (1, 0), "it stalls yet");
+    };
+    let (accepted, ()) = tokio::join!(bench.accepts(&own), passing);
+    assert!(accepted, "the older keys serve");
+    assert_eq!(Endpoint::fetches(&bench), (1, 1));
+
+    // It stalls the next fetch too, for which nobody waits any more.
+    bench.clock.advance(60);
+    for _ in 0..10 {
+        assert!(bench.accepts(&own).await);
+    }
+    assert_eq!(Endpoint::fetches(&bench), (1, 1));
+    endpoint.settled(&bench, 3).await;
+    assert_eq!(endpoint.requests(), 3);
 }
 
 #[tokio::test]
