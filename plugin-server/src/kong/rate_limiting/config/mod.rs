@@ -1,18 +1,20 @@
 //! The configuration of `llm-rate-limiting` as Kong's schema has it, and its way to the policy's settings.
 
-use std::time::Duration;
+mod limit;
+mod matching;
+mod price;
 
 use kong_pdk::PluginConfig;
 use serde::Deserialize;
-use token_limiter::{Calendar, Cost, InvalidWindow, Limit, TimeZone, Window};
 
+use self::limit::LimitConfig;
+use self::matching::PriorityConfig;
+use self::price::PriceConfig;
 use crate::kong::redis::RedisSection;
 use crate::rate_limiting::Policy;
-use crate::rate_limiting::config::{
-    self as policy, ConfigError, LimitProblem, LimitSettings, Settings, Share,
-};
-use crate::rate_limiting::matching::{ClaimMatch, Match, ModelPattern};
-use crate::rate_limiting::price::{Price, PriceTable, TokenPrice};
+use crate::rate_limiting::config::{self as policy, ConfigError, Settings};
+use crate::rate_limiting::matching::ModelPattern;
+use crate::rate_limiting::price::PriceTable;
 use crate::stores::StoreConfig;
 use crate::stores::failover::OnStoreFailure as Failure;
 
@@ -65,104 +67,6 @@ pub struct Config {
     error_message: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize, PluginConfig)]
-struct LimitConfig {
-    /// The limit's name in headers and messages: letters, digits, '_', '.' and '-'.
-    #[kong(len_min = 1, len_max = 64, match = "^[%w_.-]+$")]
-    name: String,
-    /// What the limit counts; cost is in micro-dollars by the price table.
-    #[kong(default = "total_tokens")]
-    unit: Unit,
-    /// The most that any window may spend.
-    #[kong(gt = 0)]
-    limit: u64,
-    /// The length of the window in seconds: of every type but calendar. For concurrent_requests, the lease of a request whose end nobody sees.
-    #[kong(gt = 0)]
-    window_size: Option<u64>,
-    /// How the window moves. In a token_bucket, the limit flows in once in each window_size.
-    #[kong(default = "sliding")]
-    window_type: WindowType,
-    /// The most that a token_bucket holds; by default the limit.
-    #[kong(gt = 0)]
-    burst: Option<u64>,
-    /// The period of a calendar window.
-    calendar: Option<CalendarPeriod>,
-    /// The time zone in which a calendar's days and months begin, such as Europe/Berlin; by default UTC.
-    time_zone: Option<String>,
-    /// Whose counters are kept apart: consumer, credential, ip, service, route, model, header:NAME or claim:PATH as verified by llm-jwt. An absent value falls back to the ip.
-    #[kong(default = ["consumer"], len_min = 1)]
-    limit_by: Vec<String>,
-    /// The requests that the limit is for; by default all.
-    #[serde(rename = "match")]
-    matches: Option<MatchConfig>,
-    /// Whether the limit refuses, or only counts and tells the operator what it would have refused.
-    #[kong(default = "enforce")]
-    mode: Mode,
-    /// What becomes of this limit while Redis is away; by default what the plugin's on_store_failure says.
-    on_store_failure: Option<OnStoreFailure>,
-    /// The share of the limit from which on clients and metrics are warned, such as 0.8.
-    #[kong(between = [0, 1])]
-    warn_at: Option<f64>,
-    /// What a prompt token that the provider read from its cache counts for in a limit on tokens: 0 is nothing, 1 as any other.
-    #[kong(default = 1, between = [0, 1])]
-    cached_weight: f64,
-}
-
-#[derive(Clone, Debug, Deserialize, PluginConfig)]
-struct MatchConfig {
-    /// Patterns of models, such as gpt-4*, in any case; one must fit.
-    models: Option<Vec<String>>,
-    /// Tags of the consumer, one of which it must have.
-    consumer_tags: Option<Vec<String>>,
-    /// Claims that llm-jwt has verified; all must fit.
-    claims: Option<Vec<ClaimConfig>>,
-}
-
-#[derive(Clone, Debug, Deserialize, PluginConfig)]
-struct ClaimConfig {
-    /// Where the claim is, step by step.
-    #[kong(len_min = 1)]
-    path: Vec<String>,
-    /// The values of which it must have one.
-    #[kong(len_min = 1)]
-    one_of: Vec<String>,
-}
-
-#[derive(Clone, Debug, Deserialize, PluginConfig)]
-struct PriorityConfig {
-    /// The class's name, for people.
-    #[kong(len_min = 1, len_max = 64)]
-    name: String,
-    /// The requests of this class; by default all.
-    #[serde(rename = "match")]
-    matches: Option<MatchConfig>,
-    /// How full this class may make a limit: 0.8 leaves a fifth to the others.
-    #[kong(between = [0, 1])]
-    share: f64,
-}
-
-#[derive(Clone, Debug, Deserialize, PluginConfig)]
-struct PriceConfig {
-    /// The pattern of models that have this price; * fits every model, one that is not named included.
-    #[kong(len_min = 1)]
-    model: String,
-    /// Dollars for a million tokens of the prompt.
-    #[kong(between = [0, 1_000_000])]
-    input: f64,
-    /// Dollars for a million tokens of the answer.
-    #[kong(between = [0, 1_000_000])]
-    output: f64,
-    /// Dollars for a million tokens of the prompt that the provider read from its cache; by default those of input.
-    #[kong(between = [0, 1_000_000])]
-    cached_input: Option<f64>,
-    /// Dollars for a million tokens of the prompt that the provider wrote to its cache; by default those of input.
-    #[kong(between = [0, 1_000_000])]
-    cache_write: Option<f64>,
-    /// Dollars for a million tokens of reasoning; by default those of output.
-    #[kong(between = [0, 1_000_000])]
-    reasoning: Option<f64>,
-}
-
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
 struct MaxTokensConfig {
     /// A client's larger cap is lowered to this many tokens.
@@ -171,40 +75,6 @@ struct MaxTokensConfig {
     /// A request without a cap gets one of this many tokens.
     #[kong(gt = 0)]
     inject: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
-#[serde(rename_all = "snake_case")]
-enum Unit {
-    Requests,
-    PromptTokens,
-    CompletionTokens,
-    TotalTokens,
-    Cost,
-    ConcurrentRequests,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, PluginConfig)]
-#[serde(rename_all = "snake_case")]
-enum WindowType {
-    Sliding,
-    Fixed,
-    TokenBucket,
-    Calendar,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
-#[serde(rename_all = "snake_case")]
-enum CalendarPeriod {
-    Day,
-    Month,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
-#[serde(rename_all = "snake_case")]
-enum Mode {
-    Enforce,
-    Shadow,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PluginConfig)]
@@ -328,165 +198,6 @@ impl TryFrom<Config> for Settings {
     }
 }
 
-impl LimitConfig {
-    fn settings(self, at: usize, on_store_failure: Failure) -> Result<LimitSettings, ConfigError> {
-        let name = self.name.clone();
-        self.read(on_store_failure)
-            .map_err(|problem| ConfigError::Limit { at, name, problem })
-    }
-
-    fn read(self, on_store_failure: Failure) -> Result<LimitSettings, LimitProblem> {
-        let window = self.window()?;
-        let share =
-            |field, share| Share::new(share).map_err(|error| LimitProblem::Share(field, error));
-        Ok(LimitSettings {
-            limit: Limit {
-                name: self.name,
-                limit: Cost::new(self.limit),
-                window,
-            },
-            unit: match self.unit {
-                Unit::Requests => policy::Unit::Requests,
-                Unit::PromptTokens => policy::Unit::PromptTokens,
-                Unit::CompletionTokens => policy::Unit::CompletionTokens,
-                Unit::TotalTokens => policy::Unit::TotalTokens,
-                Unit::Cost => policy::Unit::Cost,
-                Unit::ConcurrentRequests => policy::Unit::ConcurrentRequests,
-            },
-            limit_by: each(self.limit_by, |_, by| {
-                by.parse().map_err(LimitProblem::LimitBy)
-            })?,
-            matches: matches(self.matches)?,
-            mode: match self.mode {
-                Mode::Enforce => policy::Mode::Enforce,
-                Mode::Shadow => policy::Mode::Shadow,
-            },
-            on_store_failure: self
-                .on_store_failure
-                .map_or(on_store_failure, Failure::from),
-            warn_at: self
-                .warn_at
-                .map(|warn_at| share("warn_at", warn_at))
-                .transpose()?,
-            cached_weight: share("cached_weight", self.cached_weight)?,
-        })
-    }
-
-    fn window(&self) -> Result<Window, LimitProblem> {
-        let kind = self.window_type;
-        for (field, given, owner, owner_name) in [
-            (
-                "burst",
-                self.burst.is_some(),
-                WindowType::TokenBucket,
-                "token_bucket",
-            ),
-            (
-                "calendar",
-                self.calendar.is_some(),
-                WindowType::Calendar,
-                "calendar",
-            ),
-            (
-                "time_zone",
-                self.time_zone.is_some(),
-                WindowType::Calendar,
-                "calendar",
-            ),
-        ] {
-            if given && kind != owner {
-                return Err(LimitProblem::Misplaced(field, owner_name));
-            }
-        }
-        if matches!(self.unit, Unit::ConcurrentRequests) && kind != WindowType::Sliding {
-            return Err(LimitProblem::ConcurrencyWindow);
-        }
-        if kind == WindowType::Calendar {
-            if self.window_size.is_some() {
-                return Err(LimitProblem::CalendarWithSize);
-            }
-            let period = match self.calendar.ok_or(LimitProblem::NoCalendar)? {
-                CalendarPeriod::Day => Calendar::Day,
-                CalendarPeriod::Month => Calendar::Month,
-            };
-            let zone = self.time_zone.as_deref().unwrap_or("UTC");
-            let zone = zone.parse::<TimeZone>().map_err(LimitProblem::TimeZone)?;
-            return Ok(Window::calendar(period, zone));
-        }
-        let size = Duration::from_secs(self.window_size.ok_or(LimitProblem::NoWindowSize)?);
-        let window: Result<Window, InvalidWindow> = match kind {
-            WindowType::Fixed => Window::fixed(size),
-            WindowType::TokenBucket => {
-                Window::token_bucket(size, Cost::new(self.burst.unwrap_or(self.limit)))
-            }
-            WindowType::Sliding | WindowType::Calendar => Window::sliding(size),
-        };
-        window.map_err(LimitProblem::Window)
-    }
-}
-
-impl PriorityConfig {
-    fn read(at: usize, config: Self) -> Result<policy::Priority, ConfigError> {
-        let read = || {
-            Ok(policy::Priority {
-                name: config.name.clone(),
-                matches: matches(config.matches)?,
-                share: Share::new(config.share)
-                    .map_err(|error| LimitProblem::Share("share", error))?,
-            })
-        };
-        read().map_err(|problem| ConfigError::Priority {
-            at,
-            name: config.name.clone(),
-            problem,
-        })
-    }
-}
-
-impl PriceConfig {
-    fn read(at: usize, config: &Self) -> Result<(ModelPattern, Price), ConfigError> {
-        let price = |field, dollars| {
-            TokenPrice::dollars_per_million(dollars)
-                .map_err(|error| LimitProblem::Price(field, error))
-        };
-        let read = || {
-            let price = Price {
-                input: price("input", config.input)?,
-                output: price("output", config.output)?,
-                cached_input: price("cached_input", config.cached_input.unwrap_or(config.input))?,
-                cache_write: price("cache_write", config.cache_write.unwrap_or(config.input))?,
-                reasoning: price("reasoning", config.reasoning.unwrap_or(config.output))?,
-            };
-            Ok((
-                ModelPattern::new(&config.model).map_err(LimitProblem::Pattern)?,
-                price,
-            ))
-        };
-        read().map_err(|problem| ConfigError::Price {
-            at,
-            model: config.model.clone(),
-            problem,
-        })
-    }
-}
-
-fn matches(config: Option<MatchConfig>) -> Result<Match, LimitProblem> {
-    let Some(config) = config else {
-        return Ok(Match::default());
-    };
-    let claims = config.claims.unwrap_or_default();
-    Ok(Match {
-        models: each(config.models.unwrap_or_default(), |_, pattern| {
-            ModelPattern::new(&pattern).map_err(LimitProblem::Pattern)
-        })?,
-        consumer_tags: config.consumer_tags.unwrap_or_default(),
-        claims: claims
-            .into_iter()
-            .map(|ClaimConfig { path, one_of }| ClaimMatch { path, one_of })
-            .collect(),
-    })
-}
-
 /// Reads every entry, or gives the first that cannot be read.
 fn each<T, U, E>(entries: Vec<T>, read: impl Fn(usize, T) -> Result<U, E>) -> Result<Vec<U>, E> {
     let entries = entries.into_iter().enumerate();
@@ -495,6 +206,8 @@ fn each<T, U, E>(entries: Vec<T>, read: impl Fn(usize, T) -> Result<U, E>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
