@@ -29,6 +29,7 @@ const configuration = (generations) => ({
   cookies: { keys: ["a cookie of a test"] },
   clients: [
     { client_id: "agent", client_secret: "agents-secret", grant_types: ["client_credentials"], response_types: [], redirect_uris: [] },
+    { client_id: "nightly-report", client_secret: "nightly-report-secret", grant_types: ["client_credentials"], response_types: [], redirect_uris: [] },
     { client_id: "gateway", client_secret: "gateways-secret", grant_types: [], response_types: [], redirect_uris: [] },
     {
       client_id: "desk",

@@ -11,6 +11,7 @@
 //! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
 //! - [`openid`]: a certified provider of both kinds; [`key_endpoint`]: where keys are published, and what may go wrong there.
+//! - [`helm`]: a real one with the official charts; [`pod`]: what it renders, run here as a node of a cluster would.
 //! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
 //! - [`process`], [`node`], [`wait`]: children that never outlive us, those that run scripts, and patience with an end.
 //!
@@ -19,6 +20,7 @@
 pub mod agent;
 pub mod chat;
 pub mod gateway;
+pub mod helm;
 pub mod identity_provider;
 pub mod issuer;
 pub mod key_endpoint;
@@ -26,6 +28,7 @@ pub mod kongctl;
 pub mod node;
 pub mod openid;
 pub mod plugin_server;
+pub mod pod;
 pub mod postgres;
 pub mod process;
 pub mod provider;

@@ -105,10 +105,18 @@ impl OpenIdProvider {
 
     /// An access token for `resource`, which an agent gets for its own secret (RFC 6749 §4.4); an opaque one without.
     pub async fn client_credentials(&self, resource: Option<&str>) -> Result<String> {
+        self.client_credentials_of(AGENT, resource).await
+    }
+
+    /// The same of a client, by its id and secret.
+    pub async fn client_credentials_of(
+        &self,
+        (id, secret): (&str, &str),
+        resource: Option<&str>,
+    ) -> Result<String> {
         let mut form = vec![("grant_type", "client_credentials")];
         form.extend(resource.map(|resource| ("resource", resource)));
         form.extend(resource.map(|_| ("scope", "chat")));
-        let (id, secret) = AGENT;
         let request = self
             .client
             .post(self.url("/token"))

@@ -93,6 +93,21 @@ impl Postgres {
         self.port
     }
 
+    /// Makes a database in it.
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        let binaries = binaries().context("no PostgreSQL server binaries")?;
+        let mut command = Command::new(binaries.join("createdb"));
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "kong",
+            "-p",
+            &self.port.to_string(),
+        ]);
+        run(command.arg(name)).map(drop)
+    }
+
     /// Ends it.
     pub fn stop(mut self) -> Result<()> {
         self.process.stop().map(drop)

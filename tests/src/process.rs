@@ -71,7 +71,12 @@ impl Process {
     /// Asks it to end and waits; kills it when it does not.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal("TERM");
-        let deadline = Instant::now() + GRACE;
+        self.wait(GRACE)
+    }
+
+    /// Waits until it ends by itself; kills it when it does not within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
                 self.guard.disarm();

@@ -170,23 +170,7 @@ impl World {
 
     /// Waits until each worker routes `path`.
     pub async fn until_routed(&self, path: &str) -> Result<()> {
-        let url = format!("{}{path}", self.gateway.proxy_url());
-        wait::until(
-            "the configuration reaches every worker",
-            PROPAGATION,
-            async || {
-                for _ in 0..SIGHTINGS {
-                    let client = reqwest::Client::builder()
-                        .no_proxy()
-                        .timeout(Duration::from_secs(5))
-                        .build()?;
-                    let status = client.get(&url).send().await?.status().as_u16();
-                    anyhow::ensure!(status != 404 && status != 503, "{url} answers {status}");
-                }
-                Ok(())
-            },
-        )
-        .await
+        until_routed(&self.gateway.proxy_url(), path).await
     }
 
     /// A caller of the route under `path`.
@@ -264,6 +248,27 @@ impl World {
     pub async fn stop(self) -> Result<()> {
         self.gateway.stop().await
     }
+}
+
+/// Waits until each worker of the gateway at `proxy_url` routes `path`.
+pub async fn until_routed(proxy_url: &str, path: &str) -> Result<()> {
+    let url = format!("{proxy_url}{path}");
+    wait::until(
+        "the configuration reaches every worker",
+        PROPAGATION,
+        async || {
+            for _ in 0..SIGHTINGS {
+                let client = reqwest::Client::builder()
+                    .no_proxy()
+                    .timeout(Duration::from_secs(5))
+                    .build()?;
+                let status = client.get(&url).send().await?.status().as_u16();
+                anyhow::ensure!(status != 404 && status != 503, "{url} answers {status}");
+            }
+            Ok(())
+        },
+    )
+    .await
 }
 
 async fn start_gateway(

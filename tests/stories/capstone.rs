@@ -1,14 +1,16 @@
 //! `kong/capstone`: the gateway for one agent, all of it at once.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, RequestBuilder};
 use stories::agent::Agent;
-use stories::chat::{Answer, Credential, question};
+use stories::chat::{Answer, Caller, Credential, question};
+use stories::kongctl::Kongctl;
 use stories::repository;
 use stories::target::Target;
-use stories::world::World;
+use stories::world::{World, until_routed};
 
 use crate::topics::{self, Visitor, answered, seen};
 
@@ -26,10 +28,30 @@ pub(crate) fn beyond(target: Target) -> Option<&'static str> {
 }
 
 pub(crate) async fn one_agent_is_served_guarded_and_metered(world: &mut World) -> Result<()> {
-    let mut agents = [
+    let mut agents = agents().await?;
+    let told = async {
+        configured(world, &agents).sync(&file()).await?;
+        is_served(world, &world.gateway.proxy_url(), &mut agents).await
+    }
+    .await;
+    topics::restored(world, told).await
+}
+
+/// The declarative file.
+pub(crate) fn file() -> PathBuf {
+    repository().join("kong/capstone/kong.yml")
+}
+
+/// The agent's replicas.
+pub(crate) async fn agents() -> Result<[Agent; 2]> {
+    Ok([
         Agent::start("agent-1").await?,
         Agent::start("agent-2").await?,
-    ];
+    ])
+}
+
+/// The world's kongctl, with all that the file reads.
+pub(crate) fn configured(world: &World, agents: &[Agent; 2]) -> Kongctl {
     let variables = BTreeMap::from(
         [
             ("AGENT_TARGET_1", agents[0].address().to_string()),
@@ -40,26 +62,28 @@ pub(crate) async fn one_agent_is_served_guarded_and_metered(world: &mut World) -
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
-    let kongctl = world.kongctl.clone().with_variables(variables);
-    let file = repository().join("kong/capstone/kong.yml");
-    let told = async {
-        kongctl.sync(&file).await?;
-        // What depends on everything else is written last.
-        world.until_routed("/llm/v1/models").await?;
-        world.until_routed("/programs/agent/hello").await?;
-        let door = Door {
-            visitor: Visitor::new(world)?,
-            token: world.issuer.mint(&world.kongctl, "acme", "pro").await?,
-        };
-        door.a_page_asks_first().await?;
-        door.people_need_a_token(&agents).await?;
-        door.programs_need_a_key_of_their_group().await?;
-        door.what_is_known_is_kept().await?;
-        an_agent_that_is_gone_is_missed_by_nobody(&door, &mut agents).await?;
-        the_agents_model_is_on_a_budget(world).await
-    }
-    .await;
-    topics::restored(world, told).await
+    world.kongctl.clone().with_variables(variables)
+}
+
+/// What the file promises, at a gateway that has it: the world's, or another one in the same world.
+pub(crate) async fn is_served(
+    world: &World,
+    proxy_url: &str,
+    agents: &mut [Agent; 2],
+) -> Result<()> {
+    // What depends on everything else is written last.
+    until_routed(proxy_url, "/llm/v1/models").await?;
+    until_routed(proxy_url, "/programs/agent/hello").await?;
+    let door = Door {
+        visitor: Visitor::of(proxy_url)?,
+        token: world.issuer.mint(&world.kongctl, "acme", "pro").await?,
+    };
+    door.a_page_asks_first().await?;
+    door.people_need_a_token(agents).await?;
+    door.programs_need_a_key_of_their_group().await?;
+    door.what_is_known_is_kept().await?;
+    an_agent_that_is_gone_is_missed_by_nobody(&door, agents).await?;
+    the_agents_model_is_on_a_budget(proxy_url).await
 }
 
 /// Where people and programs come in.
@@ -166,12 +190,14 @@ async fn an_agent_that_is_gone_is_missed_by_nobody(
 }
 
 /// Tokens are counted for each tenant that the agent works for; another tenant of the same agent goes on.
-async fn the_agents_model_is_on_a_budget(world: &World) -> Result<()> {
-    let working_for = |tenant: &str| -> Result<_> {
-        let agent = world.caller("/llm/v1", Credential::Key(AGENT.to_owned()))?;
-        Ok(agent.with_header("x-tenant", tenant))
+async fn the_agents_model_is_on_a_budget(proxy_url: &str) -> Result<()> {
+    let with = |key: &str| {
+        let url = format!("{proxy_url}/llm/v1");
+        Caller::new(url, Credential::Key(key.to_owned()))
     };
-    let stranger = world.caller("/llm/v1", Credential::Key(PARTNER.to_owned()))?;
+    let working_for =
+        |tenant: &str| -> Result<_> { Ok(with(AGENT)?.with_header("x-tenant", tenant)) };
+    let stranger = with(PARTNER)?;
     let answer = stranger.chat(&question("May I?", 10)).await?;
     ensure!(
         answer.status == 403,

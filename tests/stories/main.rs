@@ -11,6 +11,7 @@ mod capstone;
 mod configuration;
 mod hostile_keys;
 mod hybrid;
+mod kubernetes;
 mod limits;
 mod limits_of_every_kind;
 mod load;
@@ -102,6 +103,7 @@ fn all() -> impl IntoIterator<Item = Story> {
         opaque_tokens::a_token_that_only_its_server_can_read_passes_until_it_is_revoked unless contained,
         opaque_tokens::a_token_server_that_is_away_is_nobodys_fault unless contained,
         openid::tokens_of_an_openid_provider_pass_whatever_the_grant_and_the_algorithm unless without_openid,
+        openid::programs_of_a_provider_are_consumers_beside_those_with_keys unless without_openid,
         openid::keys_rotate_under_load_and_no_valid_token_is_refused unless without_openid,
         openid::a_provider_that_is_away_is_missed_only_by_those_who_never_had_its_keys unless without_openid,
         hostile_keys::made_up_keys_and_hostile_key_hosts_cost_the_others_nothing unless contained,
@@ -188,6 +190,11 @@ fn all() -> impl IntoIterator<Item = Story> {
         shared::a_killed_redis_fails_no_request_and_loses_no_token unless without_redis,
         capstone::one_agent_is_served_guarded_and_metered unless capstone::beyond,
         hybrid::a_control_plane_without_a_plugin_server_configures_a_data_plane unless hybrid::beyond,
+        kubernetes::kong_takes_every_plugin_of_the_manifests unless |target| {
+            (!target.is_real_kong()).then_some("the stand-in knows not all of Kong's own plugins")
+        },
+        kubernetes::a_pod_without_a_database_serves_the_capstone unless kubernetes::beyond,
+        kubernetes::pods_of_both_planes_serve_the_capstone unless kubernetes::beyond_database,
         recovery::a_killed_plugin_server_recovers_when_idle,
         recovery::a_killed_plugin_server_recovers_under_load_without_a_storm,
         recovery::a_reload_under_load_fails_no_request unless |target| {

@@ -8,10 +8,12 @@ use serde_json::json;
 use stories::chat::{Answer, Caller, Credential, question};
 use stories::issuer::Issuer;
 use stories::openid::OpenIdProvider;
+use stories::repository;
 use stories::wait;
 use stories::world::World;
 
 use crate::load::Load;
+use crate::topics::restored;
 use crate::{configuration_file, file_beside};
 
 /// The resource whose tokens the provider signs with RS256.
@@ -124,6 +126,66 @@ pub(crate) async fn tokens_of_an_openid_provider_pass_whatever_the_grant_and_the
     let subjects = &seen["headers"]["x-subject"];
     ensure!(*subjects == json!(["alice"]), "{subjects} was calling");
     Ok(())
+}
+
+/// `kong/oidc/kong.yml`, which compose has with Keycloak: a client is a consumer with a budget, or may not call.
+pub(crate) async fn programs_of_a_provider_are_consumers_beside_those_with_keys(
+    world: &mut World,
+) -> Result<()> {
+    /// The audience that the file asks for.
+    const AUDIENCE: &str = "https://gateway.example/llm";
+    const REPORT: (&str, &str) = ("nightly-report", "nightly-report-secret");
+    let mut provider = OpenIdProvider::new(world.directory())?;
+    provider.start().await?;
+    let kong = repository().join("kong");
+    let told = async {
+        world
+            .configure_with(
+                &[&kong.join("kong.yml"), &kong.join("oidc/kong.yml")],
+                &[("OIDC_ISSUER", &provider.issuer())],
+                "/oidc/v1/models",
+            )
+            .await?;
+        let asked = async |token: Option<String>| -> Result<Answer> {
+            let credential = token.map_or(Credential::None, Credential::Token);
+            let caller = world.caller("/oidc/v1", credential)?;
+            caller.chat(&question("Who is it?", 10)).await
+        };
+        let token = provider
+            .client_credentials_of(REPORT, Some(AUDIENCE))
+            .await?;
+        wait::until("its keys are known", PATIENCE, async || {
+            let answer = asked(Some(token.clone())).await?;
+            ensure!(answer.status == 200, "answered {}", answer.status);
+            ensure!(
+                answer.left("tokens-per-minute").is_some(),
+                "it is on no budget"
+            );
+            Ok(())
+        })
+        .await?;
+        // A good token, of a client that is no consumer.
+        let stranger = provider.client_credentials(Some(AUDIENCE)).await?;
+        let elsewhere = "https://elsewhere.example/llm";
+        let elsewhere = provider
+            .client_credentials_of(REPORT, Some(elsewhere))
+            .await?;
+        for (case, token, status) in [
+            ("no consumer", Some(stranger), 403),
+            ("another audience", Some(elsewhere), 401),
+            ("no token", None, 401),
+        ] {
+            let answer = asked(token).await?;
+            ensure!(
+                answer.status == status,
+                "{case}: answered {}",
+                answer.status
+            );
+        }
+        Ok(())
+    }
+    .await;
+    restored(world, told).await
 }
 
 pub(crate) async fn keys_rotate_under_load_and_no_valid_token_is_refused(

@@ -185,9 +185,14 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(crate) fn new(world: &World) -> Result<Self> {
+        Self::of(&world.gateway.proxy_url())
+    }
+
+    /// The same of any gateway.
+    pub(crate) fn of(proxy_url: &str) -> Result<Self> {
         Ok(Self {
             client: client().build()?,
-            url: world.gateway.proxy_url(),
+            url: proxy_url.to_owned(),
         })
     }
 
