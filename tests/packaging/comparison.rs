@@ -1,4 +1,4 @@
-//! `plugin-server/COMPARISON*.md`: what they claim of ours has tests, and they exist.
+//! `plugin-server/COMPARISON*.md`, `helm-values/COMPARISON.md`: what they claim of ours has tests, and they exist.
 //!
 //! A row of a table has the feature, ours and the others. A line of the list below has the feature in bold, then links to files with the
 //! names of their tests.
@@ -10,21 +10,28 @@ use anyhow::{Context, Result, ensure};
 use crate::document::text;
 use crate::evidence;
 
-const ROOM: &str = "plugin-server";
-
 /// A page of comparison.
 struct Page {
+    /// The folder that it is in, and that its links start from.
+    room: &'static str,
     text: String,
     /// The gateways beside ours.
     others: usize,
 }
 
-fn pages() -> Result<[Page; 2]> {
-    let page = |name: &str, others| -> Result<Page> {
-        let text = text(&format!("{ROOM}/{name}"))?;
-        Ok(Page { text, others })
+/// The room whose README has the pages' tables in short.
+const SUMMARIZED: &str = "plugin-server";
+
+fn pages() -> Result<[Page; 3]> {
+    let page = |room, name: &str, others| -> Result<Page> {
+        let text = text(&format!("{room}/{name}"))?;
+        Ok(Page { room, text, others })
     };
-    Ok([page("COMPARISON.md", 5)?, page("COMPARISON-llm-jwt.md", 7)?])
+    Ok([
+        page(SUMMARIZED, "COMPARISON.md", 5)?,
+        page(SUMMARIZED, "COMPARISON-llm-jwt.md", 7)?,
+        page("helm-values", "COMPARISON.md", 3)?,
+    ])
 }
 
 impl Page {
@@ -57,8 +64,8 @@ fn rows(text: &str, others: usize) -> impl Iterator<Item = (&str, Vec<&str>)> {
 
 /// The README's tables are the first words of the pages'.
 pub(crate) fn is_what_the_readme_says() -> Result<()> {
-    let readme = text(&format!("{ROOM}/README.md"))?;
-    for page in pages()? {
+    let readme = text(&format!("{SUMMARIZED}/README.md"))?;
+    for page in pages()?.into_iter().filter(|page| page.room == SUMMARIZED) {
         let known: BTreeMap<_, _> = rows(&page.text, page.others).collect();
         let mut found = 0;
         for (feature, cells) in rows(&readme, page.others) {
@@ -84,7 +91,7 @@ pub(crate) fn is_what_the_readme_says() -> Result<()> {
 pub(crate) fn names_tests_that_exist() -> Result<()> {
     for page in pages()? {
         for (feature, files) in page.evidence() {
-            evidence::tests(ROOM, feature, files)?;
+            evidence::tests(page.room, feature, files)?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use stories::repository;
 
-use crate::document::{at, text, yaml};
+use crate::document::{at, text, text_at, yaml};
 use crate::kong_conf::DIRECTORY;
 
 fn services() -> Result<Map<String, Value>> {
@@ -70,7 +70,6 @@ pub(crate) fn shares_the_socket_directory() -> Result<()> {
     Ok(())
 }
 
-/// Every `${{ env "NAME" }}` of `kong/kong.yml` is handed to the container that resolves it.
 /// The volume that a service has at a path.
 fn volume_at(service: &Value, path: &str) -> Option<String> {
     strings(service, "volumes").into_iter().find_map(|volume| {
@@ -135,6 +134,7 @@ pub(crate) fn hybrid_planes_have_what_they_need() -> Result<()> {
     Ok(())
 }
 
+/// Every `${{ env "NAME" }}` of `kong/kong.yml` is handed to the container that resolves it.
 pub(crate) fn sets_every_variable() -> Result<()> {
     let file = text("kong/kong.yml")?;
     let names: Vec<&str> = file
@@ -173,6 +173,69 @@ pub(crate) fn builds_targets_that_exist() -> Result<()> {
         built += 1;
     }
     ensure!(built > 0, "nothing is built at all");
+    Ok(())
+}
+
+/// Realm, gateway and compose speak of the same issuer, audience, scope and clients.
+pub(crate) fn oidc_agrees() -> Result<()> {
+    let services = services()?;
+    let realm = yaml("kong/oidc/realm.json")?;
+    let gateway = yaml("kong/oidc/kong.yml")?;
+    let provider = &services["identity-provider"];
+    let environment = provider["environment"]
+        .as_object()
+        .context("no environment")?;
+
+    let issuer = format!(
+        "{}/realms/{}",
+        text_at(provider, "/environment/KC_HOSTNAME")?,
+        text_at(&realm, "/realm")?
+    );
+    let configure = &services["configure-oidc"];
+    let given = text_at(configure, "/environment/OIDC_ISSUER")?;
+    ensure!(issuer == given, "the gateway is told of {given}");
+    ensure!(
+        issuer.starts_with("http://identity-provider:"),
+        "the plugin server does not reach {issuer}"
+    );
+    let command = strings(configure, "command");
+    ensure!(command.ends_with(&["/kong/kong.yml", "/kong/oidc/kong.yml"]));
+
+    let config = at(&gateway, "/routes/0/plugins/0/config")?;
+    let scope = at(&realm, "/clientScopes/0")?;
+    ensure!(at(config, "/scopes_required/0")? == at(scope, "/name")?);
+    ensure!(
+        at(config, "/issuers/0/audience_required/0")?
+            == at(scope, "/protocolMappers/0/config/included.custom.audience")?
+    );
+    let consumers = at(&yaml("kong/kong.yml")?, "/consumers")?.clone();
+    let consumers: Vec<_> = consumers
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|consumer| consumer["username"].clone())
+        .collect();
+    let clients = at(&realm, "/clients")?.as_array().context("no clients")?;
+    for client in clients {
+        let id = text_at(client, "/clientId")?;
+        ensure!(strings(client, "defaultClientScopes") == [text_at(scope, "/name")?]);
+        ensure!(
+            client["serviceAccountsEnabled"] == true,
+            "{id} gets no token"
+        );
+        let secret = text_at(client, "/secret")?;
+        let variable = secret
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'));
+        let variable = variable.with_context(|| format!("the secret of {id} is written out"))?;
+        ensure!(
+            environment.contains_key(variable),
+            "Keycloak is not given {variable}"
+        );
+    }
+    let is_consumer = |id: &str| consumers.iter().any(|username| username == id);
+    ensure!(is_consumer("nightly-report") && !is_consumer("stranger"));
+    ensure!(clients.len() == 2, "{} clients", clients.len());
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 mod attacks;
 mod comparison;
 mod compose;
+mod dockerfile;
 mod document;
 mod evidence;
 mod helm;
@@ -49,6 +50,19 @@ const CHECKS: &[Check] = &[
     (
         "compose_builds_targets_that_exist",
         compose::builds_targets_that_exist,
+    ),
+    ("compose_oidc_is_one_agreement", compose::oidc_agrees),
+    (
+        "images_are_built_for_two_architectures",
+        dockerfile::builds_for_two_architectures,
+    ),
+    (
+        "images_run_as_nobody_special",
+        dockerfile::runs_as_nobody_special,
+    ),
+    (
+        "images_have_the_verb_of_their_health_checks",
+        dockerfile::has_the_verb_of_its_health_checks,
     ),
     (
         "compose_keeps_the_admin_listener_private",
@@ -121,6 +135,10 @@ const CHECKS: &[Check] = &[
     (
         "capstone_means_the_same_in_kubernetes",
         helm::topics::the_capstone_means_the_same_in_kubernetes,
+    ),
+    (
+        "capstone_finds_its_agents_and_its_key",
+        helm::topics::the_capstone_finds_its_agents_and_its_key,
     ),
     (
         "capstone_overrides_services_that_compose_has",

@@ -43,8 +43,8 @@ fn topics() -> Result<BTreeSet<String>> {
     Ok(topics)
 }
 
-/// The declarative files, by their paths in the room.
-fn files() -> Result<BTreeSet<String>> {
+/// The declarative files, by their paths in the room: the one list of topics.
+pub(crate) fn files() -> Result<BTreeSet<String>> {
     let mut files = BTreeSet::new();
     for topic in topics()? {
         for entry in fs::read_dir(repository().join(ROOM).join(&topic))? {

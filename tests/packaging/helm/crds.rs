@@ -51,7 +51,7 @@ pub(crate) fn accept_the_manifests() -> Result<()> {
     let beside = fs::read_dir(repository().join("helm-values/manifests"))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;
-    for path in beside.into_iter().chain(topics::files()) {
+    for path in beside.into_iter().chain(topics::files()?) {
         if path
             .extension()
             .is_some_and(|extension| extension == "yaml")

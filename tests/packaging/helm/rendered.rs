@@ -1,11 +1,11 @@
 //! What the official charts make of each combination, with a real Helm.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use stories::helm::{self, CHART, INGRESS_CHART, chart};
 use stories::repository;
 use stories::target::find_on_path;
 
@@ -14,9 +14,6 @@ use super::{COMBINATIONS, Combination, SCHEMA_ONLY};
 use crate::document::parse_stream;
 use crate::kong_conf::settings;
 
-/// The variables with the paths of the official charts `kong/kong` and `kong/ingress`.
-const CHART: &str = "KONG_CHART";
-const INGRESS_CHART: &str = "KONG_INGRESS_CHART";
 /// Kubernetes' versions whose schemas the results must satisfy: the oldest with native sidecars, and two newer ones.
 const KUBERNETES: [&str; 3] = ["1.29", "1.32", "1.35"];
 /// Where custom resources come from, whose schemas are not Kubernetes' own.
@@ -28,11 +25,7 @@ const CUSTOM: [&str; 4] = [
 ];
 
 pub(crate) fn helm() -> Result<(), String> {
-    chart(CHART)?;
-    match Command::new("helm").arg("version").output() {
-        Ok(output) if output.status.success() => Ok(()),
-        _ => Err("no `helm` on PATH".into()),
-    }
+    helm::absence().map_or(Ok(()), |reason| Err(reason.to_owned()))
 }
 
 pub(crate) fn helm_with_the_ingress_chart() -> Result<(), String> {
@@ -52,12 +45,6 @@ pub(crate) fn chart_directory() -> Result<PathBuf, String> {
     chart(CHART)
 }
 
-fn chart(variable: &str) -> Result<PathBuf, String> {
-    env::var_os(variable)
-        .map(PathBuf::from)
-        .ok_or_else(|| format!("{variable} does not name the official chart's directory"))
-}
-
 /// The combinations for which this machine has a chart, each with what Helm makes of it.
 fn rendered() -> Result<Vec<(&'static Combination, String)>> {
     let mut all = Vec::new();
@@ -68,26 +55,11 @@ fn rendered() -> Result<Vec<(&'static Combination, String)>> {
             CHART
         };
         if let Ok(chart) = chart(variable) {
-            all.push((combination, render(combination, &chart)?));
+            let rendered = helm::template("kong", &chart, combination.layers);
+            all.push((combination, rendered.with_context(|| combination.name())?));
         }
     }
     Ok(all)
-}
-
-fn render(combination: &Combination, chart: &PathBuf) -> Result<String> {
-    let mut command = Command::new("helm");
-    command
-        .args(["template", "kong"])
-        .arg(chart)
-        .args(["--api-versions", "cert-manager.io/v1"])
-        .args(["--api-versions", "monitoring.coreos.com/v1"])
-        .current_dir(repository().join("helm-values"));
-    for layer in combination.layers {
-        command.args(["--values", layer]);
-    }
-    let output = command.output()?;
-    succeeded(&output).with_context(|| combination.name())?;
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn succeeded(output: &Output) -> Result<()> {
@@ -209,8 +181,10 @@ pub(crate) fn satisfies_the_schemas_of_kubernetes() -> Result<()> {
     let mut files = vec![
         repository().join("helm-values/valkey.yaml"),
         repository().join("helm-values/manifests/network-policies.yaml"),
+        repository().join("helm-values/manifests/sample-agents.yaml"),
+        repository().join("kong/capstone/kubernetes.yaml"),
     ];
-    files.extend(topics::files());
+    files.extend(topics::files()?);
     for (index, (_, rendered)) in rendered()?.into_iter().enumerate() {
         let file = directory.path().join(format!("{index}.yaml"));
         std::fs::write(&file, rendered)?;

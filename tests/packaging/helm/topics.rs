@@ -1,5 +1,6 @@
 //! The topics of `kong/topics` as Kubernetes objects: `helm-values/manifests` has what `kongctl to-k8s` makes of them.
 //!
+//! The manifests' first lines say which topic they are of; a new one begins with that line alone.
 //! `UPDATE_MANIFESTS=1 cargo test -p stories --test packaging manifests` writes the files anew.
 
 use std::collections::BTreeSet;
@@ -9,61 +10,58 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use stories::kongctl::built_binary;
 use stories::repository;
 
 use crate::document::parse_stream;
 
-/// A file of a topic, and what its manifest is called.
+/// A topic's file and its manifest, as the manifest's first line pairs them.
 struct Topic {
-    manifest: &'static str,
-    file: &'static str,
-    /// Whether an Ingress can say it.
-    has_ingress: bool,
+    /// The manifest's file name, the same in both forms.
+    manifest: String,
+    /// The path below `kong/topics`.
+    file: String,
 }
 
-const fn topic(manifest: &'static str, file: &'static str) -> Topic {
-    Topic {
-        manifest,
-        file,
-        has_ingress: true,
+/// What kongctl says of what an Ingress has no word for.
+const NO_INGRESS: &str = "an Ingress has one Service a path";
+
+/// The topics that have a manifest, in the manifests' order.
+fn topics() -> Result<Vec<Topic>> {
+    let mut topics = Vec::new();
+    for path in manifests_in(FORMS[0].0)? {
+        let text = fs::read_to_string(&path)?;
+        let file = text
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.split_once(' '))
+            .with_context(|| format!("{} does not say of which topic it is", path.display()))?
+            .0;
+        topics.push(Topic {
+            manifest: name_of(&path),
+            file: file.to_owned(),
+        });
     }
+    Ok(topics)
 }
 
-/// An Ingress has one Service a path.
-const fn over_targets(manifest: &'static str, file: &'static str) -> Topic {
-    Topic {
-        manifest,
-        file,
-        has_ingress: false,
-    }
+/// What a manifest begins with, before the topic's file.
+const HEAD: &str = "# kong/topics/";
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
-const TOPICS: [Topic; 17] = [
-    topic("10-routing", "routing/kong.yml"),
-    topic("20-tls", "tls/kong.yml"),
-    topic("30-rate-limiting", "rate-limiting/kong.yml"),
-    topic("40-api-keys", "api-keys/kong.yml"),
-    topic("41-jwt", "jwt/kong.yml"),
-    topic("42-oauth2", "oauth2/kong.yml"),
-    topic("43-oauth2-of-kong", "oauth2/kong-plugin.yml"),
-    over_targets("50-load-balancing", "load-balancing/kong.yml"),
-    over_targets(
-        "51-least-connections",
-        "load-balancing/least-connections.yml",
-    ),
-    over_targets(
-        "52-consistent-hashing",
-        "load-balancing/consistent-hashing.yml",
-    ),
-    over_targets("53-health-checks", "health-checks/kong.yml"),
-    topic("60-transformation", "transformation/kong.yml"),
-    topic("61-caching", "caching/kong.yml"),
-    topic("70-cors", "cors/kong.yml"),
-    topic("80-timeouts", "timeouts/kong.yml"),
-    over_targets("90-canary", "canary/kong.yml"),
-    topic("91-canary-by-header", "canary/by-header.yml"),
-];
+/// The manifests of one form, sorted.
+fn manifests_in(form: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(manifests().join(form))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
 
 const FORMS: [(&str, Option<&str>); 2] = [("gateway", None), ("ingress", Some("--ingress"))];
 
@@ -75,18 +73,13 @@ fn manifests() -> PathBuf {
     repository().join("helm-values/manifests")
 }
 
-/// The manifests of all topics, by form.
-pub(super) fn files() -> impl Iterator<Item = PathBuf> {
-    FORMS.into_iter().flat_map(|(form, _)| {
-        TOPICS
-            .iter()
-            .filter(move |topic| form == "gateway" || topic.has_ingress)
-            .map(move |topic| {
-                manifests()
-                    .join(form)
-                    .join(format!("{}.yaml", topic.manifest))
-            })
-    })
+/// The manifests of all topics, in both forms.
+pub(super) fn files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for (form, _) in FORMS {
+        files.extend(manifests_in(form)?);
+    }
+    Ok(files)
 }
 
 /// The capstone as Kubernetes objects.
@@ -100,41 +93,92 @@ pub(crate) fn the_capstone_means_the_same_in_kubernetes() -> Result<()> {
     agrees(&repository().join(CAPSTONE), head, &made)
 }
 
-/// Every file of every topic has a manifest.
-pub(crate) fn every_topic_has_a_manifest() -> Result<()> {
-    let known: BTreeSet<&str> = TOPICS.iter().map(|topic| topic.file).collect();
-    for folder in fs::read_dir(topics_directory())? {
-        let folder = folder?.path();
-        if !folder.is_dir() {
-            continue;
-        }
-        for file in fs::read_dir(&folder)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "yml") {
-                let relative = path.strip_prefix(topics_directory())?;
-                let relative = relative.to_str().context("a path that is not UTF-8")?;
-                ensure!(known.contains(relative), "{relative} has no manifest");
-            }
-        }
+/// The manifest's addresses are those of `sample-agents.yaml`, and a key of several lines survives `envsubst` as the README puts it in.
+pub(crate) fn the_capstone_finds_its_agents_and_its_key() -> Result<()> {
+    let text = fs::read_to_string(repository().join(CAPSTONE))?;
+    let wanted: BTreeSet<String> = parse_stream(&text)?
+        .iter()
+        .filter_map(|object| Some(object["spec"]["externalName"].as_str()?.to_owned()))
+        .collect();
+    let samples = fs::read_to_string(manifests().join("sample-agents.yaml"))?;
+    let there: BTreeSet<String> = parse_stream(&samples)?
+        .iter()
+        .filter(|object| object["kind"] == "Service")
+        .map(|object| {
+            let part = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            format!("{}.{}.svc.cluster.local", part("name"), part("namespace"))
+        })
+        .collect();
+    ensure!(
+        wanted == there,
+        "{wanted:?} are asked for, {there:?} are there"
+    );
+
+    let key = "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n";
+    let has_key = |object: &Value| object["config"]["issuers"][0]["public_keys"][0] == key;
+    let found = |put_in: &str| -> Result<usize> {
+        let objects = parse_stream(&text.replace("${AGENT_JWT_PUBLIC_KEY}", put_in))?;
+        Ok(objects.into_iter().filter(has_key).count())
+    };
+    ensure!(
+        found(key).unwrap_or_default() == 0,
+        "a key of several lines can be put in as it is: the READMEs need no awk"
+    );
+    let found = found(&key.replace('\n', "\\n"))?;
+    ensure!(found == 2, "{found} plugins have the key");
+    for page in ["kong/capstone/README.md", "helm-values/README.md"] {
+        let page = fs::read_to_string(repository().join(page))?;
+        ensure!(
+            page.contains(r#"awk '{printf "%s\\n", $0}'"#),
+            "the key's lines"
+        );
     }
     Ok(())
 }
 
-/// A manifest and what kongctl makes of its topic mean the same.
+/// Every file of every topic has one manifest, and every manifest a topic.
+pub(crate) fn every_topic_has_a_manifest() -> Result<()> {
+    let topics = topics()?;
+    let known: BTreeSet<String> = topics.iter().map(|topic| topic.file.clone()).collect();
+    ensure!(
+        known.len() == topics.len(),
+        "two manifests are of one topic"
+    );
+    let wanted = crate::topics::files()?;
+    ensure!(
+        known == wanted,
+        "with a topic or with a manifest, but not both: {:?}",
+        known.symmetric_difference(&wanted)
+    );
+    Ok(())
+}
+
+/// A manifest and what kongctl makes of its topic mean the same. What kongctl cannot say as an Ingress has no manifest there, and nothing else
+/// lacks one.
 pub(crate) fn manifests_mean_the_same_as_topics() -> Result<()> {
     for (form, flag) in FORMS {
-        for topic in TOPICS
-            .iter()
-            .filter(|topic| flag.is_none() || topic.has_ingress)
-        {
-            let files = [Path::new("agent.yml"), Path::new(topic.file)];
-            let made = to_k8s(&topics_directory(), &files, flag)
-                .with_context(|| format!("{form}: {}", topic.file))?;
-            let path = manifests()
-                .join(form)
-                .join(format!("{}.yaml", topic.manifest));
-            agrees(&path, &head(topic), &made)?;
+        let mut said = BTreeSet::new();
+        for topic in topics()? {
+            let files = [Path::new("agent.yml"), Path::new(&topic.file)];
+            match to_k8s(&topics_directory(), &files, flag) {
+                Err(error) if flag.is_some() && format!("{error:#}").contains(NO_INGRESS) => {}
+                made => {
+                    let made = made.with_context(|| format!("{form}: {}", topic.file))?;
+                    let path = manifests().join(form).join(&topic.manifest);
+                    agrees(&path, &head(&topic), &made)?;
+                    said.insert(topic.manifest);
+                }
+            }
         }
+        let kept: BTreeSet<_> = manifests_in(form)?
+            .iter()
+            .map(|path| name_of(path))
+            .collect();
+        ensure!(
+            kept == said,
+            "{form}: {kept:?} are kept, {said:?} can be said"
+        );
+        ensure!(said.len() > 10, "{form} has {} manifests", said.len());
     }
     Ok(())
 }
@@ -157,7 +201,7 @@ fn agrees(path: &Path, head: &str, made: &str) -> Result<()> {
 
 fn head(topic: &Topic) -> String {
     format!(
-        "# kong/topics/{} as Kubernetes objects, written by `kongctl to-k8s`; its page says what it is for.\n\
+        "{HEAD}{} as Kubernetes objects, written by `kongctl to-k8s`; its page says what it is for.\n\
          # What stands in ${{…}} is yours to say: envsubst < FILE | kubectl apply -f -\n",
         topic.file
     )
