@@ -1,8 +1,13 @@
 //! `kong/kong.conf`: what Kong must know of the plugin server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use stories::kongctl::built_binary;
+use stories::process::run;
 
 use crate::document::text;
 
@@ -47,6 +52,42 @@ pub(crate) fn names_every_plugin() -> Result<()> {
                 == &format!("cat {DIRECTORY}/{plugin}.json")
         );
     }
+    Ok(())
+}
+
+/// What the binary writes and says of itself is what `kong.conf`, and so each Helm layer, asks for.
+pub(crate) fn agrees_with_the_binary() -> Result<()> {
+    let settings = settings()?;
+    let program = built_binary("llm-plugin-server")?;
+    let directory = tempfile::tempdir()?;
+    let mut dump = Command::new(&program);
+    run(dump.arg("dump").arg("--dir").arg(directory.path()))?;
+    let mut written = BTreeSet::new();
+    for entry in fs::read_dir(directory.path())? {
+        written.insert(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let mut asked = BTreeSet::new();
+    for plugin in PLUGINS {
+        let mut dump = Command::new(&program);
+        let said = run(dump.args(["dump", plugin, "--dir", DIRECTORY]))?;
+        let said: Value = serde_json::from_str(&said)?;
+        ensure!(
+            said["Plugins"][0]["Name"] == plugin,
+            "{plugin}: another name"
+        );
+        let setting = |what: &str| {
+            let name = format!("pluginserver_{}_{what}", server_name(plugin));
+            settings.get(&name).with_context(|| format!("no {name}"))
+        };
+        let socket = setting("socket")?;
+        ensure!(said["SocketPath"] == *socket, "{plugin}: not at {socket}");
+        let file = setting("query_cmd")?.strip_prefix(&format!("cat {DIRECTORY}/"));
+        asked.insert(file.context("no cat")?.to_owned());
+    }
+    ensure!(
+        asked == written,
+        "{asked:?} are asked for, {written:?} written"
+    );
     Ok(())
 }
 

@@ -27,6 +27,10 @@ const CHECKS: &[Check] = &[
         kong_conf::names_every_plugin,
     ),
     (
+        "kong_conf_agrees_with_what_the_binary_dumps",
+        kong_conf::agrees_with_the_binary,
+    ),
+    (
         "kong_conf_never_lets_kong_spawn_the_server",
         kong_conf::never_spawns,
     ),

@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! - [`Surroundings`]: the Secrets, ConfigMaps and Services that its cluster has.
-//! - [`manifest`]: the rendered objects, read.
-//! - [`place`]: where the pod's paths, ports and hosts are here, and the environment of a container, put in these terms.
+//! - `manifest`: the rendered objects, read.
+//! - `place`: where the pod's paths, ports and hosts are here, and the environment of a container, put in these terms.
 //! - [`Pod`]: init containers in order, sidecars behind their startup probes, then the containers, until they are ready.
 //!
 //! # What differs from a cluster
@@ -15,7 +15,7 @@
 //! 3. A container's port is a free one of loopback; a Service is what [`Surroundings`] says.
 //! 4. Without root, `runAsUser` is whoever runs the test; as root it is obeyed.
 //!
-//! Everything else of the environment reaches Kong as it was rendered, and a variable that holds a path or an address which [`place`] does
+//! Everything else of the environment reaches Kong as it was rendered, and a variable that holds a path or an address which `place` does
 //! not know is an error. Limits of memory, capabilities and read-only roots are not replayed.
 
 mod manifest;

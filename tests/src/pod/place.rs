@@ -109,12 +109,11 @@ impl Place {
 
     /// Where a container's port is here.
     pub(super) fn address(&mut self, port: u16) -> Result<SocketAddr> {
-        let here = match self.ports.get(&port) {
-            Some(here) => *here,
-            None => {
-                let [free] = wait::free_ports()?;
-                *self.ports.entry(port).or_insert(free)
-            }
+        let here = if let Some(here) = self.ports.get(&port) {
+            *here
+        } else {
+            let [free] = wait::free_ports()?;
+            *self.ports.entry(port).or_insert(free)
         };
         Ok((Ipv4Addr::LOCALHOST, here).into())
     }
@@ -257,4 +256,80 @@ fn rendered(container: &Value, surroundings: &Surroundings) -> Result<Texts> {
         rendered.insert(name.to_owned(), value.to_owned());
     }
     Ok(rendered)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A container with one volume, in a place that knows one Service.
+    fn place() -> (Place, Value) {
+        let place = Place {
+            programs: BTreeMap::new(),
+            volumes: [("run".to_owned(), PathBuf::from("/here/0"))].into(),
+            services: [("postgres:5432".to_owned(), ([127, 0, 0, 1], 5433).into())].into(),
+            ports: BTreeMap::new(),
+        };
+        let mounts = json!([{"name": "run", "mountPath": "/run/llm-plugins/"}]);
+        (place, json!({"name": "proxy", "volumeMounts": mounts}))
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Result<Texts> {
+        let (mut place, mut container) = place();
+        container["env"] = variables
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        place.environment(&container, &Surroundings::default())
+    }
+
+    #[test]
+    fn a_port_is_the_same_wherever_it_is_named() {
+        let environment = environment(&[
+            (
+                "KONG_PROXY_LISTEN",
+                "0.0.0.0:8000, [::]:8000, 0.0.0.0:8443 http2 ssl",
+            ),
+            ("KONG_PORT_MAPS", "80:8000, 443:8443"),
+        ])
+        .unwrap();
+        let listeners = &environment["KONG_PROXY_LISTEN"];
+        let (plain, secure) = listeners.split_once(", ").unwrap();
+        let port = |listener: &str| {
+            let address = listener.split(' ').next().unwrap();
+            address.strip_prefix("127.0.0.1:").unwrap().to_owned()
+        };
+        assert!(secure.ends_with(" http2 ssl"), "{listeners}");
+        let maps = format!("80:{}, 443:{}", port(plain), port(secure));
+        assert_eq!(environment["KONG_PORT_MAPS"], maps);
+    }
+
+    #[test]
+    fn a_path_is_in_the_volume_that_covers_it() {
+        let command = ("KONG_QUERY_CMD", "cat /run/llm-plugins/llm-jwt.json");
+        let environment = environment(&[command]).unwrap();
+        assert_eq!(environment["KONG_QUERY_CMD"], "cat /here/0/llm-jwt.json");
+    }
+
+    #[test]
+    fn a_path_or_an_address_that_is_not_known_is_an_error() {
+        for value in [
+            "/etc/secrets/tls.crt",
+            "cat /run/llm-plugins-2/llm-jwt.json",
+            "redis:6379",
+            "http://idp/keys",
+        ] {
+            let error = environment(&[("KONG_SOMETHING", value)]).unwrap_err();
+            assert!(error.to_string().contains("KONG_SOMETHING"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_not_here_is_an_error() {
+        let database = |host| environment(&[("KONG_PG_HOST", host), ("KONG_PG_PORT", "5432")]);
+        assert_eq!(database("postgres").unwrap()["KONG_PG_PORT"], "5433");
+        assert!(database("elsewhere").is_err());
+    }
 }
