@@ -141,6 +141,10 @@ const CHECKS: &[Check] = &[
         helm::topics::the_capstone_means_the_same_in_kubernetes,
     ),
     (
+        "manifests_leave_secrets_to_whoever_applies_them",
+        helm::topics::secrets_are_left_to_whoever_applies_them,
+    ),
+    (
         "capstone_finds_its_agents_and_its_key",
         helm::topics::the_capstone_finds_its_agents_and_its_key,
     ),
@@ -203,6 +207,11 @@ const TOOLS: &[Tool] = &[
         "helm_renders_no_secret",
         helm::rendered::helm,
         helm::rendered::secrets_are_references,
+    ),
+    (
+        "helm_renders_no_secret_but_the_webhook_s",
+        helm::rendered::helm,
+        helm::rendered::secrets_are_the_charts_own,
     ),
     (
         "crds_accept_the_manifests",

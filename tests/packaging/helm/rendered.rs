@@ -176,6 +176,23 @@ pub(crate) fn secrets_are_references() -> Result<()> {
     Ok(())
 }
 
+/// The only Secrets in what is rendered are the keys that the chart draws for the admission webhook, anew each time.
+pub(crate) fn secrets_are_the_charts_own() -> Result<()> {
+    for (combination, rendered) in rendered()? {
+        for object in parse_stream(&rendered)? {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            ensure!(
+                object["kind"] != "Secret"
+                    || name.ends_with("-validation-webhook-keypair")
+                    || name.ends_with("-validation-webhook-ca-keypair"),
+                "{}: the Secret {name} is written out",
+                combination.name()
+            );
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn satisfies_the_schemas_of_kubernetes() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut files = vec![

@@ -136,6 +136,34 @@ pub(crate) fn the_capstone_finds_its_agents_and_its_key() -> Result<()> {
     Ok(())
 }
 
+/// What a Secret of the manifests holds is left to whoever applies it, but for what is no secret.
+pub(crate) fn secrets_are_left_to_whoever_applies_them() -> Result<()> {
+    /// Names, and where a client may be sent back to.
+    const OPEN: [&str; 3] = ["group", "name", "redirect_uris"];
+    let mut found = 0;
+    for path in files()?.into_iter().chain([repository().join(CAPSTONE)]) {
+        for object in parse_stream(&fs::read_to_string(&path)?)? {
+            if object["kind"] != "Secret" {
+                continue;
+            }
+            ensure!(object.get("data").is_none(), "{}: data", path.display());
+            let texts = object["stringData"].as_object().context("no stringData")?;
+            for (key, value) in texts {
+                let value = value.as_str().context("no text")?;
+                let is_left = value.starts_with("${") && value.ends_with('}');
+                ensure!(
+                    is_left || OPEN.contains(&key.as_str()),
+                    "{}: {key} is written out",
+                    path.display()
+                );
+                found += usize::from(is_left);
+            }
+        }
+    }
+    ensure!(found > 5, "{found} secrets in the manifests");
+    Ok(())
+}
+
 /// Every file of every topic has one manifest, and every manifest a topic.
 pub(crate) fn every_topic_has_a_manifest() -> Result<()> {
     let topics = topics()?;
