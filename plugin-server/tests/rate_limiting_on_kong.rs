@@ -425,6 +425,27 @@ async fn a_claim_is_read_from_what_llm_jwt_verified() {
 }
 
 #[tokio::test]
+async fn without_the_claim_each_subject_of_an_issuer_has_a_counter_of_its_own() {
+    let mut kong = Kong::start(json!({"limits": [
+        {"name": "calls", "unit": "requests", "limit": 1, "window_size": 60, "limit_by": ["claim:tenant"]},
+    ]}))
+    .await;
+    let of = |issuer: &str, subject: &str| {
+        let mut request = Request::chat("", CHAT);
+        let jwt = json!({"iss": issuer, "sub": subject, "claims": {}});
+        request.shared.insert("llm_jwt".to_owned(), jwt.into());
+        request
+    };
+    for (issuer, subject) in [("a", "alice"), ("a", "bob"), ("b", "alice")] {
+        let mut request = of(issuer, subject);
+        assert_eq!(kong.run("access", &mut request, 1).await, None);
+        assert_eq!(request.asked, ["kong.ctx.shared.get"], "no address");
+    }
+    let again = kong.run("access", &mut of("a", "alice"), 1).await;
+    assert_eq!(again.map(|exit| exit.status), Some(429));
+}
+
+#[tokio::test]
 async fn a_header_is_asked_for_only_where_it_is_limited_by() {
     let mut kong = Kong::start(json!({"limits": [
         {"name": "calls", "unit": "requests", "limit": 1, "window_size": 60, "limit_by": ["header:X-Agent"]},

@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use token_limiter::{Identity, Key};
@@ -125,6 +125,17 @@ pub struct Caller {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The claims that `llm-jwt` verified, by the limiter's names.
     pub claims: Value,
+    /// Whose token that was.
+    pub subject: Option<Subject>,
+}
+
+/// Whom a verified token is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The token's `iss`.
+    pub issuer: String,
+    /// Its `sub`, which tells the subjects of one issuer apart.
+    pub name: String,
 }
 
 /// What a configuration needs to know about a caller.
@@ -252,6 +263,7 @@ impl Caller {
         };
         match (by, self.value(by)) {
             (_, None) => self.address(),
+            (LimitBy::Claim(_), Some((SUBJECT, _))) => self.subject_label(),
             (LimitBy::Consumer, Some((_, id))) => {
                 self.username.clone().unwrap_or_else(|| text(&id))
             }
@@ -264,6 +276,15 @@ impl Caller {
             }
             (_, Some((_, value))) => text(&value),
         }
+    }
+
+    fn subject_label(&self) -> String {
+        let subject = self.subject.as_ref();
+        let text = subject.map(|Subject { issuer, name }| format!("{name} of {issuer}"));
+        text.unwrap_or_default()
+            .chars()
+            .take(LONGEST_LABEL)
+            .collect()
     }
 
     /// The value, and a letter for what kind of value it is. `-` is taken: it marks an address in place of an absent value.
@@ -288,15 +309,22 @@ impl Caller {
                 .map(|(_, value)| (b't', value.clone())),
             LimitBy::Claim(path) => match path
                 .iter()
-                .try_fold(&self.claims, |value, step| value.get(step))?
+                .try_fold(&self.claims, |value, step| value.get(step))
             {
-                Value::Null => None,
-                Value::String(text) => Some((b't', text.clone().into_bytes())),
-                other => Some((b'j', other.to_string().into_bytes())),
+                // One bucket for all whose token lacks it would be theirs to empty for each other.
+                None | Some(Value::Null) => {
+                    let Subject { issuer, name } = self.subject.as_ref()?;
+                    Some((SUBJECT, json!([issuer, name]).to_string().into_bytes()))
+                }
+                Some(Value::String(text)) => Some((b't', text.clone().into_bytes())),
+                Some(other) => Some((b'j', other.to_string().into_bytes())),
             },
         }
     }
 }
+
+/// The kind of a value that stands in for a claim: the token's issuer and subject.
+const SUBJECT: u8 = b's';
 
 /// The longest label, in characters.
 const LONGEST_LABEL: usize = 128;
@@ -311,211 +339,4 @@ fn may_be_secret(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::config::Unit;
-    use super::super::config::tests::{limit, settings};
-    use super::*;
-
-    fn key(caller: &Caller, limit_by: &[&str]) -> Key {
-        caller.key(&limit("tokens", Unit::TotalTokens, 1, limit_by))
-    }
-
-    fn caller(ip: &str, consumer: Option<&str>) -> Caller {
-        Caller {
-            ip: ip.into(),
-            consumer: consumer.map(Into::into),
-            ..Caller::default()
-        }
-    }
-
-    #[test]
-    fn limit_by_is_read_and_anything_else_refused() {
-        assert_eq!(
-            "header:X-Tenant".parse(),
-            Ok(LimitBy::Header("x-tenant".to_owned()))
-        );
-        assert_eq!(
-            "claim:org.id".parse(),
-            Ok(LimitBy::Claim(vec!["org".to_owned(), "id".to_owned()]))
-        );
-        for text in [
-            "",
-            "Consumer",
-            "header:",
-            "header:a b",
-            "claim:",
-            "claim:a..b",
-            "cookie:x",
-            "header",
-        ] {
-            let error = text.parse::<LimitBy>().unwrap_err();
-            assert!(
-                error
-                    .to_string()
-                    .starts_with(&format!("{text:?} is none of consumer")),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_absent_value_falls_back_to_the_address_and_never_meets_a_present_one() {
-        let one = key(&caller("192.0.2.1", None), &["consumer"]);
-        let other = key(&caller("192.0.2.2", None), &["consumer"]);
-        let named_like_an_address = key(&caller("192.0.2.2", Some("192.0.2.1")), &["consumer"]);
-        assert_ne!(one, other);
-        assert_ne!(one, named_like_an_address);
-        assert_eq!(one, key(&caller("192.0.2.1", Some("")), &["consumer"]));
-        for by in [
-            "credential",
-            "service",
-            "route",
-            "model",
-            "header:x",
-            "claim:tenant",
-        ] {
-            let absent = |ip| key(&caller(ip, None), &[by]);
-            assert_ne!(absent("192.0.2.1"), absent("192.0.2.2"), "{by}");
-        }
-    }
-
-    #[test]
-    fn a_consumer_has_one_counter_wherever_it_calls_from() {
-        let from = |ip| key(&caller(ip, Some("tenant")), &["consumer"]);
-        assert_eq!(from("192.0.2.1"), from("192.0.2.2"));
-        assert_ne!(
-            from("192.0.2.1"),
-            key(&caller("192.0.2.1", Some("other")), &["consumer"])
-        );
-    }
-
-    #[test]
-    fn values_of_different_kinds_never_meet() {
-        let with_claims = |claims| Caller {
-            claims,
-            ..caller("192.0.2.1", None)
-        };
-        let of = |claims| key(&with_claims(claims), &["claim:org.id"]);
-        assert_ne!(
-            of(json!({"org": {"id": 7}})),
-            of(json!({"org": {"id": "7"}}))
-        );
-        assert_ne!(
-            of(json!({"org": {"id": null}})),
-            of(json!({"org": {"id": "null"}}))
-        );
-        assert_eq!(of(json!({"org": {"id": null}})), of(json!({})));
-        assert_eq!(of(json!({"org": "no map"})), of(json!({})));
-        assert_eq!(
-            of(json!({"org": {"id": ["a"]}})),
-            of(json!({"org": {"id": ["a"]}, "more": 1}))
-        );
-    }
-
-    #[test]
-    fn scopes_units_and_the_order_of_composites_keep_counters_apart() {
-        let caller = Caller {
-            model: Some("b".to_owned()),
-            ..caller("192.0.2.1", Some("a"))
-        };
-        let tokens = limit("n", Unit::TotalTokens, 1, &["consumer", "model"]);
-        let requests = limit("n", Unit::Requests, 1, &["consumer", "model"]);
-        let elsewhere = Caller {
-            scope: "route-2".into(),
-            ..caller.clone()
-        };
-        assert_ne!(caller.key(&tokens), elsewhere.key(&tokens));
-        assert_ne!(caller.key(&tokens), caller.key(&requests));
-        let swapped = Caller {
-            model: Some("a".to_owned()),
-            consumer: Some("b".into()),
-            ..caller.clone()
-        };
-        assert_ne!(caller.key(&tokens), swapped.key(&tokens));
-    }
-
-    #[test]
-    fn only_what_the_limits_name_is_needed() {
-        let needs = |limits| Needs::of(&settings(limits));
-        let plain = needs(vec![
-            limit("a", Unit::Requests, 1, &["ip", "header:X-A"]),
-            limit(
-                "b",
-                Unit::ConcurrentRequests,
-                1,
-                &["header:x-a", "claim:tenant"],
-            ),
-        ]);
-        let expected = Needs {
-            address: true,
-            claims: true,
-            headers: vec!["x-a".to_owned()],
-            ..Needs::default()
-        };
-        assert_eq!(plain, expected);
-        let mut tiered = limit("a", Unit::Requests, 1, &["ip"]);
-        tiered.matches.consumer_tags.push("free".to_owned());
-        assert_eq!(
-            needs(vec![tiered]),
-            Needs {
-                address: true,
-                consumer: true,
-                ..Needs::default()
-            }
-        );
-        let by_claim = vec![limit("a", Unit::Requests, 1, &["consumer", "claim:tenant"])];
-        assert!(!needs(by_claim.clone()).address);
-        let known = Caller {
-            consumer: Some(b"c".to_vec()),
-            claims: json!({"tenant": "acme"}),
-            ..Caller::default()
-        };
-        assert!(!known.needs_address(&by_claim));
-        let nobody = Caller {
-            consumer: None,
-            ..known
-        };
-        assert!(nobody.needs_address(&by_claim));
-        let tokens = needs(vec![limit("a", Unit::PromptTokens, 1, &["ip"])]);
-        assert!(tokens.body && tokens.path);
-    }
-
-    #[test]
-    fn people_see_names_and_never_what_may_be_a_secret() {
-        let caller = Caller {
-            username: Some("alice".to_owned()),
-            headers: vec![
-                ("x-team".to_owned(), b"red".to_vec()),
-                ("x-api-key".to_owned(), b"hunter2".to_vec()),
-            ],
-            claims: json!({"org": {"id": 7}}),
-            ..caller("192.0.2.1", Some("0f0e"))
-        };
-        let by = |texts: &[&str]| -> Vec<LimitBy> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        let labels = caller.labels(&by(&[
-            "consumer",
-            "header:x-team",
-            "header:X-Api-Key",
-            "claim:org.id",
-            "route",
-        ]));
-        let shown: Vec<_> = labels
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "consumer=alice",
-                "header:x-team=red",
-                "header:x-api-key=sha256:f52fbd32",
-                "claim:org.id=7",
-                "route=192.0.2.1"
-            ]
-        );
-    }
-}
+mod tests;

@@ -42,6 +42,8 @@ pub struct ClaimMatch {
     pub path: Vec<String>,
     /// The values. A claim that is a list matches if one of its members does; numbers and booleans match by their text.
     pub one_of: Vec<String>,
+    /// Whether its absence, or null, matches too.
+    pub or_absent: bool,
 }
 
 impl Match {
@@ -74,9 +76,9 @@ impl ClaimMatch {
             .iter()
             .try_fold(claims, |value, step| value.get(step));
         match found {
+            None | Some(Value::Null) => self.or_absent,
             Some(Value::Array(members)) => members.iter().any(|member| self.accepts(member)),
             Some(value) => self.accepts(value),
-            None => false,
         }
     }
 
@@ -103,6 +105,17 @@ mod tests {
             consumer_tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             claims,
             ..Caller::default()
+        }
+    }
+
+    fn tier(or_absent: bool) -> Match {
+        Match {
+            claims: vec![ClaimMatch {
+                path: vec!["org".to_owned(), "tier".to_owned()],
+                one_of: vec!["free".to_owned(), "7".to_owned()],
+                or_absent,
+            }],
+            ..Match::default()
         }
     }
 
@@ -140,13 +153,7 @@ mod tests {
 
     #[test]
     fn claims_match_by_value_and_lists_by_a_member() {
-        let free = Match {
-            claims: vec![ClaimMatch {
-                path: vec!["org".to_owned(), "tier".to_owned()],
-                one_of: vec!["free".to_owned(), "7".to_owned()],
-            }],
-            ..Match::default()
-        };
+        let free = tier(false);
         for (tier, fits) in [
             (json!("free"), true),
             (json!(["pro", "free"]), true),
@@ -160,6 +167,24 @@ mod tests {
             assert_eq!(free.fits(&caller(None, &[], claims)), fits, "{tier}");
         }
         assert!(!free.fits(&caller(None, &[], json!({"tier": "free"}))));
+    }
+
+    #[test]
+    fn a_missing_tier_is_the_lowest_where_that_is_said() {
+        let fits = |claims| tier(true).fits(&caller(None, &[], claims));
+        for absent in [
+            Value::Null,
+            json!({}),
+            json!({"org": {}}),
+            json!({"org": "acme"}),
+            json!({"org": {"tier": null}}),
+        ] {
+            assert!(fits(absent.clone()), "{absent}");
+            assert!(!tier(false).fits(&caller(None, &[], absent)));
+        }
+        assert!(fits(json!({"org": {"tier": "free"}})));
+        assert!(!fits(json!({"org": {"tier": "pro"}})));
+        assert!(!fits(json!({"org": {"tier": []}})));
     }
 
     #[test]

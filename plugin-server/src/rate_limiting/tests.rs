@@ -198,6 +198,7 @@ fn a_tier_has_its_own_limits_and_others_none() {
         claims: vec![ClaimMatch {
             path: vec!["tier".to_owned()],
             one_of: vec!["free".to_owned()],
+            or_absent: false,
         }],
         ..Match::default()
     };

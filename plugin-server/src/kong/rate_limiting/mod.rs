@@ -37,7 +37,7 @@ use crate::rate_limiting::answer::{Reason, Refusal};
 use crate::rate_limiting::api::Api;
 use crate::rate_limiting::estimate::Vocabulary;
 use crate::rate_limiting::handle::Handle;
-use crate::rate_limiting::identity::{Caller, Needs};
+use crate::rate_limiting::identity::{Caller, Needs, Subject};
 use crate::rate_limiting::learned::Learned;
 use crate::rate_limiting::outcomes::Outcomes;
 use crate::rate_limiting::usage::Spent;
@@ -301,8 +301,21 @@ async fn ask(
     traced: bool,
     kong: &mut Kong<phase::Access>,
 ) -> Result<Asked, kong_pdk::Error> {
-    let (ip, consumer, claims, credential, service, route, headers, path, size, trace, token, body) =
-        kong.batch((
+    let (
+        ip,
+        consumer,
+        verified,
+        credential,
+        service,
+        route,
+        headers,
+        path,
+        size,
+        trace,
+        token,
+        body,
+    ) = kong
+        .batch((
             needs.address.then(client::get_forwarded_ip),
             needs.consumer.then(client::get_consumer),
             needs.claims.then(|| ctx::get_shared(JWT)),
@@ -339,7 +352,8 @@ async fn ask(
             .map(|credential| credential.id.to_vec()),
         service: service.flatten().map(|service| service.id.to_vec()),
         route: route.flatten().map(|route| route.id.to_vec()),
-        claims: claims
+        subject: verified.as_ref().and_then(subject),
+        claims: verified
             .as_ref()
             .and_then(|verified| verified.get("claims"))
             .map(to_json)
@@ -366,6 +380,15 @@ async fn ask(
             .or_else(|| {
                 size.map(|length| Sent::Size(length.map_or(0, |length| announced(Some(length)))))
             }),
+    })
+}
+
+/// Whom the token that `llm-jwt` verified is about, if it says so.
+fn subject(verified: &kong_pdk::Value) -> Option<Subject> {
+    let text = |name| verified.get(name)?.as_str().map(str::to_owned);
+    Some(Subject {
+        issuer: text("iss")?,
+        name: text("sub")?,
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) struct LimitConfig {
     calendar: Option<CalendarPeriod>,
     /// The time zone in which a calendar's days and months begin, such as Europe/Berlin; by default UTC.
     time_zone: Option<String>,
-    /// Whose counters are kept apart: consumer, credential, ip, service, route, model, header:NAME or claim:PATH as verified by llm-jwt. An absent value falls back to the ip.
+    /// Whose counters are kept apart: consumer, credential, ip, service, route, model, header:NAME or claim:PATH as verified by llm-jwt. Of a verified token, an absent claim falls back to iss and sub; any other absent value to the ip.
     #[kong(default = ["consumer"], len_min = 1)]
     limit_by: Vec<String>,
     /// The requests that the limit is for; by default all.

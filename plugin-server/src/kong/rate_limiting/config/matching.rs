@@ -25,6 +25,9 @@ pub(super) struct ClaimConfig {
     /// The values of which it must have one.
     #[kong(len_min = 1)]
     one_of: Vec<String>,
+    /// Whether a request without the claim fits too, so that a missing tier is the lowest.
+    #[kong(default = false)]
+    or_absent: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PluginConfig)]
@@ -70,7 +73,11 @@ pub(super) fn matches(config: Option<MatchConfig>) -> Result<Match, LimitProblem
         consumer_tags: config.consumer_tags.unwrap_or_default(),
         claims: claims
             .into_iter()
-            .map(|ClaimConfig { path, one_of }| ClaimMatch { path, one_of })
+            .map(|claim| ClaimMatch {
+                path: claim.path,
+                one_of: claim.one_of,
+                or_absent: claim.or_absent,
+            })
             .collect(),
     })
 }
