@@ -123,6 +123,30 @@ node_clients_load() {
     import(require("url").pathToFileURL(require.resolve("oidc-provider")));' 2> /dev/null
 }
 
+# decK, by which kongctl is measured, built once from its Go module: as it is published, what it depends on as it pins it.
+need_deck() {
+  local version=v1.55.0 sum='h1:GukzL8zr1hyvjhQGngTdn/a1vP1Ez+9Iw241h036PQo=' module directory
+  local program="$PWD/.cache/deck"
+  if [ -x "$program" ] && [ "$(cat "$program.version" 2> /dev/null)" = "$version" ]; then return; fi
+  if ! command -v go > /dev/null; then
+    absent "decK beside kongctl: Go is not installed, which builds it"
+    return
+  fi
+  if ! module="$(go mod download -json "github.com/kong/deck@$version")" || [[ "$module" != *"\"Sum\": \"$sum\""* ]]; then
+    absent "decK beside kongctl: its module could not be fetched as it is known"
+    return
+  fi
+  directory="$(sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p' <<< "$module")"
+  mkdir -p .cache
+  printf '==> building decK %s: some minutes, once\n' "$version" >&2
+  # One package at a time: some of its dependencies are large. Its go.mod replaces modules, which `go install` refuses.
+  if ! (cd "$directory" && CGO_ENABLED=0 go build -mod=readonly -trimpath -p 1 -o "$program" .); then
+    absent "decK beside kongctl: this Go could not build it: $(go version)"
+    return
+  fi
+  printf '%s\n' "$version" > "$program.version"
+}
+
 # A minute for each cargo-fuzz target, from its seeds if it has any, where nightly Rust and cargo-fuzz are at hand.
 fuzz_each_target() {
   if ! cargo +nightly fuzz --version > /dev/null 2>&1; then
