@@ -14,7 +14,34 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn of(change: &Change) -> Self {
+    /// The first try. A `POST` that says the id costs Kong half of what `PUT` does, which looks first for what is there; and should
+    /// somebody have made the same entity meanwhile, it is refused and theirs stays. Of certificates, `PUT` brings the names along.
+    pub(super) fn first(change: &Change) -> Self {
+        match (&change.after, change.action) {
+            (Some(after), Action::Create) if change.kind != Kind::Certificate => {
+                Self::create(change, after)
+            }
+            _ => Self::repeatable(change),
+        }
+    }
+
+    fn create(change: &Change, after: &Map<String, Value>) -> Self {
+        let path = path_of(change);
+        let mut body = after.clone();
+        body.insert("id".to_owned(), Value::String(change.id.clone()));
+        let list = path
+            .rsplit_once('/')
+            .map_or(path.as_str(), |(list, _)| list)
+            .to_owned();
+        Self {
+            method: Method::POST,
+            path: list,
+            body: Some(Value::Object(body)),
+        }
+    }
+
+    /// One that leads to the same however often it is made; of a new target there is none.
+    pub(super) fn repeatable(change: &Change) -> Self {
         let path = path_of(change);
         let Some(after) = &change.after else {
             return Self {
@@ -25,19 +52,7 @@ impl Call {
         };
         match (change.kind, change.action) {
             // Kong creates no target by PUT.
-            (Kind::Target, Action::Create) => {
-                let mut body = after.clone();
-                body.insert("id".to_owned(), Value::String(change.id.clone()));
-                let list = path
-                    .rsplit_once('/')
-                    .map_or(path.as_str(), |(list, _)| list)
-                    .to_owned();
-                Self {
-                    method: Method::POST,
-                    path: list,
-                    body: Some(Value::Object(body)),
-                }
-            }
+            (Kind::Target, Action::Create) => Self::create(change, after),
             // A target takes no PUT; of a certificate, PUT takes the names that it does not repeat.
             (Kind::Target | Kind::Certificate, Action::Update) => Self {
                 method: Method::PATCH,
@@ -127,7 +142,7 @@ mod tests {
             secret: false,
             unwritten: false,
         };
-        Call::of(&Change {
+        Call::first(&Change {
             action: Action::Update,
             kind,
             id: "1".to_owned(),
@@ -147,6 +162,32 @@ mod tests {
         let expected =
             json!({"cert": "c", "key": "k", "cert_alt": null, "key_alt": null, "tags": null});
         assert_eq!(call.body, Some(expected));
+    }
+
+    #[test]
+    fn an_entity_is_created_by_the_cheaper_call_and_again_by_the_safer_one() {
+        let after = json!({"consumer": {"id": "2"}, "key": "k"});
+        let change = Change {
+            action: Action::Create,
+            kind: Kind::KeyAuth,
+            id: "1".to_owned(),
+            label: String::new(),
+            before: None,
+            after: after.as_object().cloned(),
+            fields: Vec::new(),
+            reason: Reason::Differs,
+            source: None,
+        };
+        let (first, again) = (Call::first(&change), Call::repeatable(&change));
+        assert_eq!(
+            (first.method, first.path.as_str()),
+            (Method::POST, "consumers/2/key-auth")
+        );
+        assert_eq!(first.body.unwrap()["id"], "1");
+        assert_eq!(
+            (again.method, again.path.as_str()),
+            (Method::PUT, "consumers/2/key-auth/1")
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! # Failure
 //!
 //! A change that Kong refuses is reported with Kong's words; what needs it is skipped, the rest goes on, but nothing is deleted
-//! any more. Calls that say where the node is to arrive (`PUT`, `PATCH` of every field, `DELETE`) are tried again; a `POST` only if it
-//! never arrived. A pause that the node asks for holds for all calls. Three calls in a row that fail for no fault of theirs end the
+//! any more. What is tried again is tried by a call that says where the node is to arrive (`PUT`, `PATCH` of every field, `DELETE`): for
+//! what was to be created by `POST` too, but for a target, which is tried again only if its `POST` never arrived. A pause that the node asks for holds for all calls. Three calls in a row that fail for no fault of theirs end the
 //! run. What was sent and not answered is looked up in the end: done, not done, or, if the node is gone, unknown.
 //!
 //! On an interrupt nothing new is started, calls in flight are waited for, and the report says what was done. A second interrupt
@@ -257,7 +257,7 @@ fn skip(index: usize, waiters: &[Vec<usize>], outcomes: &mut [Option<Outcome>]) 
 
 /// Writes a change, again and again where that is safe and promising.
 async fn write(client: &Client, change: &Change, pace: &Pace) -> Outcome {
-    let call = Call::of(change);
+    let mut call = Call::first(change);
     let policy = client.retry_policy();
     let mut retry = 0;
     let mut last: Option<(AdminError, bool)> = None;
@@ -289,7 +289,8 @@ async fn write(client: &Client, change: &Change, pace: &Pace) -> Outcome {
         if failure.error.is_overload() {
             pace.overloaded(began, policy.wish(failure.retry_after));
         }
-        let repeatable = call.method != Method::POST || failure.unsent;
+        let again = Call::repeatable(change);
+        let repeatable = again.method != Method::POST || failure.unsent;
         let pause = policy
             .pause(retry, failure.retry_after)
             .filter(|_| failure.passing && repeatable);
@@ -299,6 +300,7 @@ async fn write(client: &Client, change: &Change, pace: &Pace) -> Outcome {
             return ended(failure.error, unsent);
         };
         retry += 1;
+        call = again;
         if !pace.pause(pause).await {
             return ended(failure.error, unsent);
         }

@@ -1,6 +1,7 @@
 //! Nodes that fail in the middle of a sync: what was done is known, the same command carries on, and a rollback undoes it.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
@@ -290,7 +291,7 @@ async fn one_entity_that_fails_stops_what_needs_it_and_all_deletions() {
     let world = World::new().await;
     let (_, node) = world
         .front(|_, method, path| {
-            if *method == Method::PUT && path.starts_with("/services/") && path.ends_with(S1) {
+            if *method == Method::POST && path == "/upstreams" {
                 Fate::Refused(StatusCode::INTERNAL_SERVER_ERROR)
             } else {
                 Fate::Pass
@@ -299,7 +300,7 @@ async fn one_entity_that_fails_stops_what_needs_it_and_all_deletions() {
         .await;
     let (report, _) = world.fails(SYNC, &node).await;
     let summary = &report["summary"];
-    // The service; its route and plugin, and three deletions.
+    // The upstream; its two targets, and three deletions.
     assert_eq!(
         (&summary["failed"], &summary["not_done"]),
         (&1.into(), &5.into()),
@@ -309,16 +310,20 @@ async fn one_entity_that_fails_stops_what_needs_it_and_all_deletions() {
     world.is_undone(&node).await;
 }
 
-/// The id that the service `s1` gets.
-const S1: &str = "356ebaf8-b7af-5cba-99a1-f392e34730ab";
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_never_comes_is_looked_up() {
     let world = World::new().await;
-    // Both tries of one write arrive; neither is answered.
+    // All tries of a service's update arrive, the only one of each target, and the first of a key; none is answered.
+    let key = AtomicBool::new(true);
     let (_, node) = world
-        .front(|_, method, path| {
-            if *method == Method::PUT && path.ends_with(S1) || *method == Method::POST {
+        .front(move |_, method, path| {
+            let swallowed = match *method {
+                Method::PUT => path.starts_with("/services/"),
+                Method::POST if path.ends_with("/key-auth") => key.swap(false, Ordering::Relaxed),
+                Method::POST => path.ends_with("/targets"),
+                _ => false,
+            };
+            if swallowed {
                 Fate::Swallowed
             } else {
                 Fate::Pass

@@ -29,10 +29,10 @@ impl HeldSync {
         let gate = Arc::new(Semaphore::new(2));
         let held = gate.clone();
         let node = Node::new(move |call, _| match call.method {
-            Method::PUT => Answer::Held(held.clone()),
+            Method::POST => Answer::Held(held.clone()),
             _ => Answer::Usual,
         });
-        Self::start_on(node, gate, &Method::PUT, 4).await
+        Self::start_on(node, gate, &Method::POST, 4).await
     }
 
     /// Without a database; returns when the one call that writes is in flight.
@@ -118,7 +118,7 @@ async fn an_interrupted_sync_ends_what_it_began_and_says_what_is_left() {
         "{}",
         seen.stderr
     );
-    assert_eq!(node.calls(&Method::PUT).len(), 4);
+    assert_eq!(node.calls(&Method::POST).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn a_second_interrupt_waits_for_nothing() {
         "{}",
         seen.stdout
     );
-    assert_eq!(node.calls(&Method::PUT).len(), 4);
+    assert_eq!(node.calls(&Method::POST).len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
