@@ -7,11 +7,14 @@
 //! 3. `${{ … }}` is never YAML: it is hidden from the parser character by character, so that places stay true, and
 //!    evaluated on the scalar that it ends up in. In a comment it is nothing.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use serde_json::Number;
+
+use crate::admin::entities::Kind;
+use crate::admin::schema::{Record, Type};
 
 use super::diagnostics::{Diagnostics, Place};
 use super::node::{Entry, Node, NodeValue};
@@ -267,9 +270,9 @@ impl Builder<'_, '_> {
             };
             match evaluated {
                 // Evaluated text takes its type as if it stood in the file.
-                Some(evaluated) => evaluated.into_value(plain),
+                Some(evaluated) => self.typed(evaluated.into_value(plain), plain),
                 None if is_kept(hidden) => NodeValue::String(keep(hidden, plain)),
-                None if plain => plain_value(&text),
+                None if plain => self.typed(plain_value(&text), plain),
                 None => NodeValue::String(text),
             }
         };
@@ -288,10 +291,34 @@ impl Builder<'_, '_> {
 
     /// May the value that comes next be a secret?
     fn may_be_secret(&self) -> bool {
-        may_be_secret(self.stack.iter().filter_map(|open| match &open.content {
+        may_be_secret(self.path())
+    }
+
+    /// The keys that lead to the value that comes next.
+    fn path(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.stack.iter().filter_map(|open| match &open.content {
             Content::Map { key, .. } => key.as_ref().map(|(name, _)| name.as_str()),
             Content::List(_) => None,
-        }))
+        })
+    }
+
+    /// decK and Kong's own loader read YAML 1.1, where a plain `yes` or `off` is a boolean. It is here too where an entity's field is
+    /// one. In configurations it stays a word, which it is to plugins that know a mode `off`.
+    fn typed(&self, value: NodeValue, plain: bool) -> NodeValue {
+        match &value {
+            NodeValue::String(text) if plain => match old_boolean(text) {
+                Some(boolean) if self.expects_boolean() => NodeValue::Bool(boolean),
+                _ => value,
+            },
+            _ => value,
+        }
+    }
+
+    fn expects_boolean(&self) -> bool {
+        let mut path = self.path();
+        path.next_back()
+            .is_some_and(|key| BOOLEAN_FIELDS.contains(key))
+            && !path.any(|key| matches!(key, "config" | "_plugin_configs"))
     }
 
     fn add(&mut self, built: Built, place: Place) {
@@ -376,6 +403,42 @@ pub(super) fn plain_value(text: &str) -> NodeValue {
     number(text).map_or_else(|| NodeValue::String(text.to_owned()), NodeValue::Number)
 }
 
+/// The booleans of YAML 1.1 that are words in YAML 1.2.
+fn old_boolean(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+/// The names of fields that are booleans in whatever kind has them.
+static BOOLEAN_FIELDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    let mut booleans = HashSet::new();
+    let mut others = HashSet::new();
+    for kind in Kind::all() {
+        sort_fields(kind.record(), &mut booleans, &mut others);
+    }
+    booleans.retain(|name| !others.contains(name));
+    booleans
+});
+
+fn sort_fields<'a>(
+    record: &'a Record,
+    booleans: &mut HashSet<&'a str>,
+    others: &mut HashSet<&'a str>,
+) {
+    for (name, field) in &record.fields {
+        match &field.ty {
+            Type::Boolean => booleans.insert(name),
+            _ => others.insert(name),
+        };
+        if let Type::Record(inner) = &field.ty {
+            sort_fields(inner, booleans, others);
+        }
+    }
+}
+
 fn number(text: &str) -> Option<Number> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
@@ -430,6 +493,19 @@ mod tests {
             [
                 json!({"a": 1, "b": 1.5, "c": true, "d": null, "e": "1", "f": 16, "g": "yes", "h": "10.0.0.1", "i": -3, "j": 1000.0})
             ]
+        );
+    }
+
+    #[test]
+    fn the_booleans_of_old_are_booleans_where_booleans_are_expected() {
+        let text = "services: [{name: no, enabled: yes, routes: [{strip_path: off, tags: [y, on]}]}]\n\
+                    plugins: [{enabled: n, config: {enabled: On, mode: off}}]\n";
+        assert_eq!(
+            read_plainly(text).unwrap(),
+            [json!({
+                "services": [{"name": "no", "enabled": true, "routes": [{"strip_path": false, "tags": ["y", "on"]}]}],
+                "plugins": [{"enabled": false, "config": {"enabled": "On", "mode": "off"}}],
+            })]
         );
     }
 
