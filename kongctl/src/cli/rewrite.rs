@@ -49,8 +49,8 @@ A plugin file lists plugins, alone or under `plugins`.")]
     #[command(after_help = "Examples:
   kongctl convert --to 3.x kong-2.yml            only what Kong 3 reads otherwise; comments kept
   kongctl convert --to dbless --show-secrets kong.yml > declarative.yml
-  kongctl convert --to deck kong.yml
-  kongctl convert --to normal kong.yml           as `kongctl dump` would write it")]
+  kongctl convert --to deck kong.yml             as `kongctl dump` would write it
+  kongctl convert --to normal kong.yml")]
     Convert(Convert),
     /// Make services and routes of an OpenAPI description, 3.0 or 3.1, as decK does.
     ///
@@ -168,11 +168,11 @@ pub(crate) enum Shape {
     /// What Kong 3 reads: `~` before regular expressions, format 3.0. The rest stays, comments too.
     #[value(name = "3.x", alias = "kong-gateway-3.x")]
     Kong3,
-    /// decK's own shape, for decK.
+    /// decK's own shape, which `dump` writes.
     Deck,
     /// What Kong loads without a database: no references, no `_info`.
     Dbless,
-    /// As `dump` writes it: nested, sorted, without what is the default anyway.
+    /// Nested wherever that is possible, sorted, without what is the default anyway.
     Normal,
 }
 

@@ -7,7 +7,7 @@ use crate::cli::{Connection, Dump};
 use crate::output::failure::UsageError;
 use crate::output::{self, Format, Printer, private_file};
 use crate::state::current;
-use crate::state::document::{self, Style};
+use crate::state::document::{self, Shape, Style};
 use crate::state::resolve::Scope;
 
 use super::{Exit, connect};
@@ -48,7 +48,8 @@ pub(super) async fn run(
         ids: arguments.with_ids,
         all_fields: arguments.all_fields,
         redact: arguments.redact,
-        ..Style::default()
+        // Nobody who tries this tool is kept from going back.
+        shape: Shape::Deck,
     };
     let document = document::write(&inventory, &scope, &schemas, style);
     let text = match printer.format {

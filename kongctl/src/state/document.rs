@@ -5,7 +5,7 @@
 //! 1. What is written here reads back as the same state (test: `a_dump_is_what_was_asked_for`).
 //! 2. The same state gives the same text, whatever order the node lists it in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -53,6 +53,9 @@ const ORDER: [Kind; 9] = [
     Kind::KeySet,
 ];
 
+/// What decK looks up by tags where it is not ours.
+const LOOKED_UP: [Kind; 3] = [Kind::Consumer, Kind::Route, Kind::Service];
+
 /// The entities of `scope` as a document of format 3.0.
 pub(crate) fn write(
     inventory: &Inventory,
@@ -82,10 +85,12 @@ pub(crate) fn write(
     let mut document = Map::new();
     document.insert("_format_version".to_owned(), json!("3.0"));
     if !scope.select_tags.is_empty() && style.shape != Shape::Dbless {
-        document.insert(
-            "_info".to_owned(),
-            json!({ "select_tags": scope.select_tags }),
-        );
+        let mut info = json!({ "select_tags": scope.select_tags });
+        let lookup = writer.lookup_tags();
+        if style.shape == Shape::Deck && !lookup.is_empty() {
+            info["default_lookup_tags"] = json!(lookup);
+        }
+        document.insert("_info".to_owned(), info);
     }
     let rest = Kind::all().filter(|kind| !ORDER.contains(kind));
     for kind in ORDER.into_iter().chain(rest) {
@@ -132,6 +137,26 @@ impl<'a> Writer<'a> {
         (owned && set.next().is_none()).then_some(first)
     }
 
+    /// The tags by which decK finds what is referred to and not ours: those that all such entities of a kind have.
+    fn lookup_tags(&self) -> BTreeMap<&'static str, BTreeSet<&'a str>> {
+        let mut common: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let ours = self.inventory.iter().filter(|each| self.scope.owns(each));
+        let others = ours
+            .flat_map(Entity::references)
+            .filter(|(_, kind, ..)| LOOKED_UP.contains(kind))
+            .filter_map(|(_, kind, id, _)| self.inventory.get(kind, id))
+            .filter(|other| !self.scope.owns(other));
+        for other in others {
+            let tags: BTreeSet<&str> = other.tags().collect();
+            common
+                .entry(other.kind.name())
+                .and_modify(|common| common.retain(|tag| tags.contains(tag)))
+                .or_insert(tags);
+        }
+        common.retain(|_, tags| !tags.is_empty());
+        common
+    }
+
     fn entry(&self, entity: &Entity, children: &BTreeMap<(Kind, &str), Vec<&Entity>>) -> Value {
         let kind = entity.kind;
         let record = self.schemas.of_entity(kind, &entity.body);
@@ -156,16 +181,9 @@ impl<'a> Writer<'a> {
         if self.style.shape != Shape::Dbless {
             self.untag(&mut body);
         }
-        // decK's schema wants a JWT's algorithm said.
-        let algorithm = (self.style.shape == Shape::Deck && kind == Kind::Jwt).then(|| {
-            body.get("algorithm")
-                .cloned()
-                .unwrap_or_else(|| json!("HS256"))
-        });
+        let said = self.said_for_deck(kind, &body);
         prune(&record, &mut body, self.style.all_fields);
-        if let Some(algorithm) = algorithm {
-            body.insert("algorithm".to_owned(), algorithm);
-        }
+        body.extend(said);
         for (field, to, _) in kind.references() {
             if let Some(id) = body.get(field).and_then(reference_id).map(str::to_owned) {
                 body.insert(field.to_owned(), self.reference(kind, to, &id));
@@ -210,6 +228,24 @@ impl<'a> Writer<'a> {
             }
         }
         Value::Object(out)
+    }
+
+    /// What decK wants said even where it is the default: its schema asks for it, or it takes what is not said for null.
+    fn said_for_deck(&self, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
+        let fields: &[&str] = match kind {
+            Kind::Jwt => &["algorithm"],
+            Kind::OAuth2 => &["hash_secret", "client_type"],
+            _ => &[],
+        };
+        let said = |name: &&str| {
+            let field = kind.record().fields.get(*name)?;
+            let value = body.get(*name).or(field.default.as_ref())?;
+            Some(((*name).to_owned(), value.clone()))
+        };
+        match self.style.shape {
+            Shape::Deck => fields.iter().filter_map(said).collect(),
+            Shape::Kongctl | Shape::Dbless => Map::new(),
+        }
     }
 
     /// A reference as decK writes it: a plugin's as a word, a route's or key's as an object.
