@@ -11,18 +11,15 @@ use stories::world::World;
 use super::case::{self, Case};
 
 /// What the cases read from the environment.
-const VARIABLES: [(&str, &str); 2] = [("LLM_HOST", "llm.example"), ("REDIS_HOST", "redis")];
+pub(crate) const VARIABLES: [(&str, &str); 2] =
+    [("LLM_HOST", "llm.example"), ("REDIS_HOST", "redis")];
 /// What a node with nothing on it is dumped as.
 const NOTHING: &str = "_format_version: \"3.0\"\n";
 
 /// Fails with the law that does not hold.
 pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
     let node = Node::prepare(world, case)?;
-    node.empty().await?;
-    if let Some(others) = &case.spec.others {
-        node.write("others.yml", others)?;
-        node.run("sync --yes --journal off others.yml").await?;
-    }
+    node.clear(case).await?;
     let ground = node.dump().await?;
 
     let a = node.synced("a.yml", &case.a).await?;
@@ -87,14 +84,14 @@ fn meaning(dump: &str) -> Result<Value> {
 }
 
 /// One gateway's configuration, and a directory for the case's files.
-struct Node<'a> {
+pub(crate) struct Node<'a> {
     kongctl: Kongctl,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     tag: Option<&'a str>,
 }
 
 impl<'a> Node<'a> {
-    fn prepare(world: &'a World, case: &'a Case) -> Result<Self> {
+    pub(crate) fn prepare(world: &'a World, case: &'a Case) -> Result<Self> {
         let directory = world.directory().join("case");
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
@@ -102,9 +99,12 @@ impl<'a> Node<'a> {
         fs::create_dir(&directory)?;
         // What `!file` reads.
         std::os::unix::fs::symlink(case::directory().join("files"), directory.join("files"))?;
+        // decK allows no other names than with this beginning.
         let variables = VARIABLES
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+            .into_iter()
+            .flat_map(|(name, value)| [(name.to_owned(), value), (format!("DECK_{name}"), value)])
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect();
         Ok(Self {
             kongctl: world.kongctl.clone().with_variables(variables),
             directory,
@@ -112,11 +112,11 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         Ok(fs::write(self.directory.join(name), text)?)
     }
 
-    async fn run(&self, line: &str) -> Result<String> {
+    pub(crate) async fn run(&self, line: &str) -> Result<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         self.kongctl.run_in(&self.directory, &words).await
     }
@@ -127,7 +127,7 @@ impl<'a> Node<'a> {
     }
 
     /// What the node has of ours, as a person would write it.
-    async fn own_dump(&self) -> Result<String> {
+    pub(crate) async fn own_dump(&self) -> Result<String> {
         match self.tag {
             Some(tag) => self.run(&format!("dump --select-tag {tag}")).await,
             None => self.run("dump").await,
@@ -140,6 +140,16 @@ impl<'a> Node<'a> {
             None => "reset --yes".to_owned(),
         };
         self.run(&line).await.map(drop)
+    }
+
+    /// Leaves nothing on the node but what others own.
+    pub(crate) async fn clear(&self, case: &Case) -> Result<()> {
+        self.empty().await?;
+        if let Some(others) = &case.spec.others {
+            self.write("others.yml", others)?;
+            self.run("sync --yes --journal off others.yml").await?;
+        }
+        Ok(())
     }
 
     /// Takes away what an earlier case may have left.
@@ -156,15 +166,7 @@ impl<'a> Node<'a> {
         self.run(&format!("sync --yes {name}")).await?;
         let dump = self.dump().await?;
         self.no_difference(name).await?;
-        let again = self.run(&format!("sync --yes -o json {name}")).await?;
-        let report: Value = serde_json::from_str(&again)?;
-        let written = report["results"]
-            .as_array()
-            .context("a report has results")?;
-        ensure!(
-            written.is_empty(),
-            "a second sync of {name} writes {written:?}"
-        );
+        self.writes_nothing(name).await?;
         ensure!(
             self.dump().await? == dump,
             "a second sync of {name} changed the dump"
@@ -172,7 +174,21 @@ impl<'a> Node<'a> {
         Ok(dump)
     }
 
-    async fn no_difference(&self, name: &str) -> Result<()> {
+    /// Syncs a file that says what the node has.
+    pub(crate) async fn writes_nothing(&self, name: &str) -> Result<()> {
+        let said = self.run(&format!("sync --yes -o json {name}")).await?;
+        let report: Value = serde_json::from_str(&said)?;
+        let written = report["results"]
+            .as_array()
+            .context("a report has results")?;
+        ensure!(
+            written.is_empty(),
+            "another sync of {name} writes {written:?}"
+        );
+        Ok(())
+    }
+
+    pub(crate) async fn no_difference(&self, name: &str) -> Result<()> {
         let path = Path::new(name).display();
         self.run(&format!("diff --exit-code {path}"))
             .await

@@ -8,19 +8,27 @@
 //! 6. A rollback restores the dump byte for byte, ids included.
 //! 7. A reset leaves nothing but what others own.
 //!
+//! Where there is decK, the cases are also held against it: see `agreement`.
+//!
 //! `KONG_TARGET` chooses gateways, a word after `--` cases. Cases are in `cases/`, one file each: what it shows, A, B and the canonical
 //! A. Besides, configurations of up to two hundred entities are drawn at random, always the same ones.
 
+mod agreement;
 mod case;
+mod deck;
 mod laws;
 mod random;
+mod state;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use stories::suite::Suite;
+use stories::suite::{Suite, Tests};
 use stories::target::Target;
 use stories::world::World;
+
+use case::Case;
+use deck::Deck;
 
 fn main() -> ExitCode {
     match suite() {
@@ -54,9 +62,30 @@ fn suite() -> Result<Suite> {
                 runtime.block_on(laws::hold(world, &case))
             });
         }
+        // decK writes entity by entity.
+        if !target.is_dbless() {
+            agreements(&mut tests, target, &cases);
+        }
         tests.test("configurations_drawn_at_random", |runtime, world| {
             random::hold(world, runtime)
         });
     }
     Ok(suite)
+}
+
+/// The cases, held against decK.
+fn agreements(tests: &mut Tests<'_>, target: Target, cases: &[Case]) {
+    let deck = match Deck::find() {
+        Ok(deck) => deck,
+        Err(reason) => return tests.skip("agreement with decK", &reason),
+    };
+    let files = agreement::several_files();
+    let cases = cases.iter().chain(&files);
+    for case in cases.filter(|case| case.spec.real_kong.is_none() || target.is_real_kong()) {
+        let (case, deck) = (case.clone(), deck.clone());
+        let name = format!("agreement::{}", case.name);
+        tests.test(&name, move |runtime, world| {
+            runtime.block_on(agreement::holds(world, &case, &deck))
+        });
+    }
 }
