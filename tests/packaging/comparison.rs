@@ -1,4 +1,4 @@
-//! `plugin-server/COMPARISON*.md`, `helm-values/COMPARISON.md`: what they claim of ours has tests, and they exist.
+//! `plugin-server/COMPARISON*.md`, `kongctl/COMPARISON.md`, `helm-values/COMPARISON.md`: what they claim of ours has tests, and they exist.
 //!
 //! A row of a table has the feature, ours and the others. A line of the list below has the feature in bold, then links to files with the
 //! names of their tests.
@@ -15,22 +15,27 @@ struct Page {
     /// The folder that it is in, and that its links start from.
     room: &'static str,
     text: String,
-    /// The gateways beside ours.
+    /// Those beside ours.
     others: usize,
+    /// Its README has some of its rows.
+    in_readme: bool,
 }
 
-/// The room whose README has the pages' tables in short.
-const SUMMARIZED: &str = "plugin-server";
-
-fn pages() -> Result<[Page; 3]> {
-    let page = |room, name: &str, others| -> Result<Page> {
+fn pages() -> Result<[Page; 4]> {
+    let page = |room: &'static str, name: &str, others, in_readme| -> Result<Page> {
         let text = text(&format!("{room}/{name}"))?;
-        Ok(Page { room, text, others })
+        Ok(Page {
+            room,
+            text,
+            others,
+            in_readme,
+        })
     };
     Ok([
-        page(SUMMARIZED, "COMPARISON.md", 5)?,
-        page(SUMMARIZED, "COMPARISON-llm-jwt.md", 7)?,
-        page("helm-values", "COMPARISON.md", 3)?,
+        page("plugin-server", "COMPARISON.md", 5, true)?,
+        page("plugin-server", "COMPARISON-llm-jwt.md", 7, true)?,
+        page("kongctl", "COMPARISON.md", 2, false)?,
+        page("helm-values", "COMPARISON.md", 3, false)?,
     ])
 }
 
@@ -64,8 +69,8 @@ fn rows(text: &str, others: usize) -> impl Iterator<Item = (&str, Vec<&str>)> {
 
 /// The README's tables are the first words of the pages'.
 pub(crate) fn is_what_the_readme_says() -> Result<()> {
-    let readme = text(&format!("{SUMMARIZED}/README.md"))?;
-    for page in pages()?.into_iter().filter(|page| page.room == SUMMARIZED) {
+    for page in pages()?.iter().filter(|page| page.in_readme) {
+        let readme = text(&format!("{}/README.md", page.room))?;
         let known: BTreeMap<_, _> = rows(&page.text, page.others).collect();
         let mut found = 0;
         for (feature, cells) in rows(&readme, page.others) {
