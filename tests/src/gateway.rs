@@ -91,6 +91,22 @@ impl Gateway {
         }
     }
 
+    /// What ends all its processes as `kill -9` does; its database stays.
+    pub fn killer(&self) -> Result<impl Fn() -> Result<()> + Clone + Send + Sync + use<>> {
+        match self {
+            Self::Kong(kong) => kong.killer(),
+            Self::Standin(_) | Self::Compose(_) => bail!("only a process of ours is killed"),
+        }
+    }
+
+    /// Starts the one that was killed.
+    pub async fn restart(&self) -> Result<()> {
+        match self {
+            Self::Kong(kong) => kong.restart().await,
+            Self::Standin(_) | Self::Compose(_) => bail!("only a process of ours is restarted"),
+        }
+    }
+
     /// Its error log, all of it. The stand-in keeps none.
     pub fn error_log(&self) -> Result<Option<String>> {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -36,6 +36,13 @@ impl Kongctl {
         self
     }
 
+    /// The same, aimed at another Admin API.
+    #[must_use]
+    pub fn aimed_at(mut self, admin_url: &str) -> Self {
+        admin_url.clone_into(&mut self.admin_url);
+        self
+    }
+
     /// What configuration files may read with `${{ env "…" }}`.
     pub fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
@@ -48,6 +55,20 @@ impl Kongctl {
 
     /// The same in a directory.
     pub async fn run_in(&self, directory: &Path, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command(directory, arguments);
+        tokio::task::spawn_blocking(move || run(&mut command))
+            .await?
+            .with_context(|| format!("kongctl {}", arguments.join(" ")))
+    }
+
+    /// Runs it in a directory, for whatever comes of it.
+    pub async fn output_in(&self, directory: &Path, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.command(directory, arguments);
+        command.stdin(Stdio::null());
+        Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    }
+
+    fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -55,9 +76,7 @@ impl Kongctl {
             .env("KONGCTL_ADMIN_URL", &self.admin_url)
             .env("NO_COLOR", "1")
             .envs(&self.variables);
-        tokio::task::spawn_blocking(move || run(&mut command))
-            .await?
-            .with_context(|| format!("kongctl {}", arguments.join(" ")))
+        command
     }
 
     /// Makes the gateway what `file` declares.

@@ -128,8 +128,12 @@ impl World {
         variables.insert("REDIS_PORT".to_owned(), redis_port.to_string());
         variables.insert("LLM_HOST".to_owned(), provider.host.clone());
         variables.insert("LLM_PORT".to_owned(), provider.port.to_string());
-        // Journals and profiles are the test's, not those of whoever runs it.
-        for (variable, name) in [("XDG_STATE_HOME", "state"), ("XDG_CONFIG_HOME", "config")] {
+        // Journals, profiles and caches are the test's, not those of whoever runs it.
+        for (variable, name) in [
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_CACHE_HOME", "cache"),
+        ] {
             let path = directory.path().join(name).display().to_string();
             variables.insert(variable.to_owned(), path);
         }

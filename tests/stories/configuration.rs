@@ -28,6 +28,30 @@ pub(crate) async fn the_admin_api_answers_its_root(world: &mut World) -> Result<
     Ok(())
 }
 
+/// This Kong, and the stand-in, run no WebAssembly: that is told where the file says the chain, before anything is written.
+pub(crate) async fn filter_chains_are_refused_where_nothing_runs_them(
+    world: &mut World,
+) -> Result<()> {
+    let file = world.directory().join("filter-chain.yml");
+    let text = "services:\n- name: agent\n  host: h\n  filter_chains:\n  - {name: chain, filters: [{name: any}]}\n";
+    fs::write(&file, text)?;
+    let before = world.kongctl.run(&["dump", "--with-ids"]).await?;
+    for verb in [&["sync", "--yes"][..], &["validate", "--online"]] {
+        let refused = world.kongctl.with_files(verb, &[&file]).await;
+        let told = refused.err().context("it is refused")?;
+        let told = format!("{told:#}");
+        ensure!(
+            told.contains("filter-chain.yml:5:5:") && told.contains("runs no WebAssembly filters"),
+            "{told}"
+        );
+    }
+    ensure!(
+        world.kongctl.run(&["dump", "--with-ids"]).await? == before,
+        "something was written"
+    );
+    Ok(())
+}
+
 pub(crate) async fn a_second_sync_changes_nothing(world: &mut World) -> Result<()> {
     let file = crate::configuration_file();
     world.kongctl.sync(&file).await?;

@@ -115,6 +115,7 @@ fn all() -> impl IntoIterator<Item = Story> {
         bundled::a_token_or_a_key_opens_a_route_that_asks_for_either unless without_bundled,
         configuration::the_admin_api_answers_its_root,
         configuration::a_second_sync_changes_nothing,
+        configuration::filter_chains_are_refused_where_nothing_runs_them,
         by_hand::single_entities_are_changed_by_hand unless |target| {
             (!target.is_real_kong())
                 .then_some("the stand-in has no balancer for an upstream that no service names")

@@ -1,4 +1,6 @@
 //! What stands before a node and makes it fail on request: as a server that answers errors or not at all, and as a network that is cut.
+//!
+//! A node that does not answer, because a script killed it, is cut off too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -117,24 +119,32 @@ impl Front {
             }
             Fate::Cut => {
                 self.forward(parts.method, &path, body).await;
-                self.cut.send_replace(true);
-                std::future::pending().await
+                self.cut_off().await
             }
         }
     }
 
     async fn forward(&self, method: Method, path: &str, body: Bytes) -> Response {
-        let answer = self
+        let request = self
             .client
             .request(method, format!("{}{path}", self.node))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .send()
-            .await
-            .unwrap();
-        let status = answer.status();
-        let body = answer.bytes().await.unwrap();
-        let json = [(header::CONTENT_TYPE, "application/json")];
-        (status, json, body).into_response()
+            .body(body);
+        let answer = async {
+            let answer = request.send().await?;
+            Ok::<_, reqwest::Error>((answer.status(), answer.bytes().await?))
+        };
+        match answer.await {
+            Ok((status, body)) => {
+                let json = [(header::CONTENT_TYPE, "application/json")];
+                (status, json, body).into_response()
+            }
+            Err(_) => self.cut_off().await,
+        }
+    }
+
+    async fn cut_off(&self) -> Response {
+        self.cut.send_replace(true);
+        std::future::pending().await
     }
 }

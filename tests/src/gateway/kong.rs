@@ -146,6 +146,26 @@ impl Kong {
         self.run(&["reload"]).await.map(drop)
     }
 
+    /// What ends the master and its workers, which are a process group, as `kill -9` does.
+    pub(super) fn killer(&self) -> Result<impl Fn() -> Result<()> + Clone + Send + Sync + use<>> {
+        let pid = fs::read_to_string(self.prefix.join("pids").join("nginx.pid"))?;
+        let pid: u32 = pid.trim().parse()?;
+        Ok(move || {
+            let group = format!("-{pid}");
+            run(Command::new("kill").args(["-9", "--", &group])).map(drop)
+        })
+    }
+
+    /// Starts it anew under its prefix.
+    pub(super) async fn restart(&self) -> Result<()> {
+        // A master that nobody has reaped yet would pass for one that runs.
+        let _ = fs::remove_file(self.prefix.join("pids").join("nginx.pid"));
+        self.run(&["start"])
+            .await
+            .with_context(|| self.last_words())?;
+        wait::until_status(&format!("{}/status", self.admin_url()), &[200], STARTUP).await
+    }
+
     pub(super) fn error_log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(self.log())?).into_owned())
     }
