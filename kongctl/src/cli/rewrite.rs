@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Files;
-use crate::syntax::Target;
+use crate::syntax::{Selector, Target, Where};
 
 #[derive(Subcommand)]
 pub(crate) enum Rewrite {
@@ -20,7 +20,8 @@ pub(crate) enum Rewrite {
     /// Put tags on entities of files, comments kept.
     #[command(after_help = "Examples:
   kongctl add-tags --tag team-a kong.yml
-  kongctl add-tags --tag beta --to routes --to services/llm --in-place kong.yml")]
+  kongctl add-tags --tag beta --to routes --to services/llm --in-place kong.yml
+  kongctl add-tags --tag old --selector '$..routes[?@.protocols[0]==\"http\"]' kong.yml")]
     AddTags(AddTags),
     /// Put plugins on entities of files, or into the files themselves, comments kept.
     ///
@@ -28,8 +29,13 @@ pub(crate) enum Rewrite {
     #[command(after_help = "Examples:
   kongctl add-plugins --plugin '{\"name\": \"prometheus\"}' kong.yml
   kongctl add-plugins --plugin-file limits.yml --to services --in-place kong.yml
+  kongctl add-plugins --plugin-file plugins.yml kong.yml
 
-A plugin file lists plugins, alone or under `plugins`.")]
+A plugin file lists plugins, alone or under `plugins`; or, as decK's do, it says itself where they go:
+  add-plugins:
+  - selectors: ['$.services[*]']
+    overwrite: false
+    plugins: [{name: prometheus}]")]
     AddPlugins(AddPlugins),
     /// Join files into one, comments kept. Nothing is evaluated.
     #[command(after_help = "Examples:
@@ -122,7 +128,25 @@ pub(crate) struct AddTags {
     pub(crate) tags: Vec<String>,
     /// Only these entities: a kind, or one by name or id; may be repeated.
     #[arg(long = "to", value_name = "KIND[/NAME]")]
-    pub(crate) targets: Vec<Target>,
+    targets: Vec<Target>,
+    /// Only what this JSONPath finds, such as $..routes[*]; may be repeated.
+    #[arg(long = "selector", value_name = "JSONPATH", conflicts_with = "targets")]
+    selectors: Vec<Selector>,
+}
+
+impl AddTags {
+    pub(crate) fn to(&self) -> Where {
+        to(&self.targets, &self.selectors)
+    }
+}
+
+/// What two flags choose, of which one is given at most.
+fn to(targets: &[Target], selectors: &[Selector]) -> Where {
+    if selectors.is_empty() {
+        Where::Entities(targets.to_vec())
+    } else {
+        Where::Selected(selectors.to_vec())
+    }
 }
 
 #[derive(Args)]
@@ -142,9 +166,18 @@ pub(crate) struct AddPlugins {
     /// On these entities: all services, routes or consumers, or one by name or id; may be repeated. None: for all requests.
     #[arg(long = "to", value_name = "KIND[/NAME]")]
     pub(crate) targets: Vec<Target>,
+    /// On what this JSONPath finds, such as $..routes[*]; may be repeated.
+    #[arg(long = "selector", value_name = "JSONPATH", conflicts_with = "targets")]
+    selectors: Vec<Selector>,
     /// Replace plugins of the same name.
     #[arg(long)]
     pub(crate) overwrite: bool,
+}
+
+impl AddPlugins {
+    pub(crate) fn to(&self) -> Where {
+        to(&self.targets, &self.selectors)
+    }
 }
 
 #[derive(Args)]

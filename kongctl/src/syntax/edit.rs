@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Content, Entry, File, Layout, Node, Scalar};
+use super::{Content, Entry, File, Layout, Node, Scalar, Selector};
 use crate::admin::entities::Kind;
 use crate::state::declared::marked_path;
 use crate::state::diagnostics::Diagnostics;
@@ -13,6 +13,30 @@ pub(crate) struct Target {
     pub(crate) kind: Kind,
     /// A name or id; `None` for all of the kind.
     pub(crate) name: Option<String>,
+}
+
+/// What a verb adds to.
+#[derive(Clone, Debug)]
+pub(crate) enum Where {
+    /// The entities that any of these names.
+    Entities(Vec<Target>),
+    /// The maps that any of these finds.
+    Selected(Vec<Selector>),
+}
+
+impl Where {
+    /// True if nothing is chosen: all entities, or the file itself.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Entities(targets) if targets.is_empty())
+    }
+
+    /// True if it is the file itself, where a plugin may say what it is for.
+    pub(crate) fn is_the_file(&self) -> bool {
+        match self {
+            Self::Entities(targets) => targets.is_empty(),
+            Self::Selected(selectors) => selectors.iter().all(Selector::is_root),
+        }
+    }
 }
 
 impl std::str::FromStr for Target {
@@ -131,47 +155,56 @@ impl File {
         }
     }
 
-    /// Adds tags to the entities that any of `targets` names; to all of them where there are none.
-    pub(crate) fn add_tags(
-        &mut self,
-        tags: &[String],
-        targets: &[Target],
-        diagnostics: &mut Diagnostics,
-    ) {
-        self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
-            if targets.is_empty() || targets.iter().any(|target| target.is(kind, entity)) {
-                tag(entity, tags, diagnostics);
+    /// Adds tags; to all entities where nothing is chosen.
+    pub(crate) fn add_tags(&mut self, tags: &[String], to: &Where, diagnostics: &mut Diagnostics) {
+        match to {
+            Where::Entities(targets) => {
+                self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
+                    if targets.is_empty() || targets.iter().any(|target| target.is(kind, entity)) {
+                        tag(entity, tags, diagnostics);
+                    }
+                });
             }
-        });
+            Where::Selected(selectors) => {
+                self.each_selected(selectors, diagnostics, &mut |entity, diagnostics| {
+                    tag(entity, tags, diagnostics);
+                });
+            }
+        }
     }
 
-    /// Adds plugins to the entities that any of `targets` names, to the file's own where there are none.
-    ///
-    /// A plugin that is there already stays, unless `overwrite`. Gives back how many were added or replaced.
+    /// Adds plugins; to the file's own where nothing is chosen. A plugin that is there already stays, unless `overwrite`.
     pub(crate) fn add_plugins(
         &mut self,
         plugins: &[Json],
-        targets: &[Target],
+        to: &Where,
         overwrite: bool,
         diagnostics: &mut Diagnostics,
-    ) -> usize {
-        let mut added = 0;
-        if targets.is_empty() {
-            if let Some(document) = self.documents.first_mut() {
-                for plugin in plugins {
-                    added += usize::from(plug(&mut document.root, plugin, overwrite, diagnostics));
+    ) {
+        let add = |owner: &mut Node, diagnostics: &mut Diagnostics| {
+            for plugin in plugins {
+                plug(owner, plugin, overwrite, diagnostics);
+            }
+        };
+        match to {
+            Where::Entities(targets) if targets.is_empty() => {
+                if let Some(document) = self.documents.first_mut() {
+                    add(&mut document.root, diagnostics);
                 }
             }
-            return added;
+            Where::Entities(targets) => {
+                self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
+                    if targets.iter().any(|target| target.is(kind, entity)) {
+                        add(entity, diagnostics);
+                    }
+                });
+            }
+            Where::Selected(selectors) => {
+                self.each_selected(selectors, diagnostics, &mut |owner, diagnostics| {
+                    add(owner, diagnostics);
+                });
+            }
         }
-        self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
-            if targets.iter().any(|target| target.is(kind, entity)) {
-                for plugin in plugins {
-                    added += usize::from(plug(entity, plugin, overwrite, diagnostics));
-                }
-            }
-        });
-        added
     }
 
     /// Rewrites format 1.1 or 2.1 as 3.0: regular expressions among the paths are marked as such.
@@ -299,13 +332,13 @@ fn tag(entity: &mut Node, tags: &[String], diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Adds a plugin to what owns plugins. True if that changed something.
-fn plug(owner: &mut Node, plugin: &Json, overwrite: bool, diagnostics: &mut Diagnostics) -> bool {
+/// Adds a plugin to what owns plugins.
+fn plug(owner: &mut Node, plugin: &Json, overwrite: bool, diagnostics: &mut Diagnostics) {
     if owner.get("plugins").is_none() {
         owner.set("plugins", from_json(&Json::Array(Vec::new())));
     }
     let Some(list) = owner.get_mut("plugins") else {
-        return false;
+        return;
     };
     let new = from_json(plugin);
     let identity = identity(&new);
@@ -317,18 +350,18 @@ fn plug(owner: &mut Node, plugin: &Json, overwrite: bool, diagnostics: &mut Diag
         if overwrite {
             old.content = new.content;
         }
-        return overwrite;
+        return;
     }
-    let added = list.push(new);
-    if !added && let Some(place) = &list.place {
+    if !list.push(new)
+        && let Some(place) = &list.place
+    {
         diagnostics.add(place, "`plugins` is no list here");
     }
-    added
 }
 
 /// What tells one plugin from another: its name and what it is for.
 fn identity(plugin: &Node) -> Vec<Option<String>> {
-    ["name", "instance_name", "service", "route", "consumer"]
+    ["name", "service", "route", "consumer"]
         .iter()
         .map(|field| {
             let value = plugin.get(field)?;

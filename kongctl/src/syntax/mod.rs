@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! `gaps` finds what a parser drops: comments, blank lines, the names of anchors. `read` joins that with the parser's events
-//! into the tree here; `write` writes a tree in one layout; `edit` changes it, `merge` joins several.
+//! into the tree here; `write` writes a tree in one layout; `select` finds what `edit` changes, `merge` joins several.
 //!
 //! # Invariants
 //!
@@ -15,6 +15,7 @@ mod edit;
 mod gaps;
 mod merge;
 mod read;
+mod select;
 mod write;
 
 use serde_json::Value as Json;
@@ -23,9 +24,10 @@ use crate::state::diagnostics::{Diagnostics, Place};
 use crate::state::references::{Policy, References};
 use crate::state::yaml;
 
-pub(crate) use edit::Target;
+pub(crate) use edit::{Target, Where};
 pub(crate) use merge::merge;
 pub(crate) use read::read;
+pub(crate) use select::Selector;
 pub(crate) use write::write;
 
 /// A file.

@@ -168,6 +168,10 @@ fn broken_yaml_is_told_with_its_place() {
     );
 }
 
+fn everywhere() -> Where {
+    Where::Entities(Vec::new())
+}
+
 #[test]
 fn tags_are_added_where_they_lack() {
     let mut file = file(
@@ -175,7 +179,7 @@ fn tags_are_added_where_they_lack() {
     );
     let mut diagnostics = Diagnostics::default();
     let tags = ["x".to_owned(), "team a".to_owned()];
-    file.add_tags(&tags, &[], &mut diagnostics);
+    file.add_tags(&tags, &everywhere(), &mut diagnostics);
     diagnostics.into_result().unwrap();
     assert_eq!(
         write(&file),
@@ -189,6 +193,7 @@ fn tags_are_added_where_they_lack() {
 fn tags_go_only_where_they_are_meant() {
     let mut file = file("services:\n- name: a\n  routes:\n  - name: r\n- name: b\n");
     let targets = ["services/b".parse().unwrap(), "routes".parse().unwrap()];
+    let targets = Where::Entities(targets.into());
     file.add_tags(&["t".to_owned()], &targets, &mut Diagnostics::default());
     assert_eq!(
         write(&file),
@@ -200,7 +205,7 @@ fn tags_go_only_where_they_are_meant() {
 fn an_alias_is_not_changed_behind_the_users_back() {
     let mut file = file("services:\n- &a {name: a}\n- *a\n- <<: *a\n  name: c\n");
     let mut diagnostics = Diagnostics::default();
-    file.add_tags(&["t".to_owned()], &[], &mut diagnostics);
+    file.add_tags(&["t".to_owned()], &everywhere(), &mut diagnostics);
     let error = diagnostics.into_result().unwrap_err().to_string();
     assert!(
         error.starts_with("kong.yml:3:3: this service is an alias of `a`"),
@@ -216,25 +221,19 @@ fn an_alias_is_not_changed_behind_the_users_back() {
 fn plugins_are_added_once_and_replaced_when_asked() {
     let text = "services:\n- name: a\n  plugins:\n  - name: cors  # ours\n    config: {max_age: 1}\n- name: b\n";
     let plugin = [json!({"name": "cors", "config": {"max_age": 2}})];
-    let targets = ["services".parse().unwrap()];
+    let targets = Where::Entities(vec!["services".parse().unwrap()]);
     let mut kept = file(text);
     let mut diagnostics = Diagnostics::default();
-    assert_eq!(
-        kept.add_plugins(&plugin, &targets, false, &mut diagnostics),
-        1
-    );
+    kept.add_plugins(&plugin, &targets, false, &mut diagnostics);
     assert_eq!(
         write(&kept),
         format!("{text}  plugins:\n  - name: cors\n    config:\n      max_age: 2\n")
     );
     let mut replaced = file(text);
-    assert_eq!(
-        replaced.add_plugins(&plugin, &targets, true, &mut diagnostics),
-        2
-    );
+    replaced.add_plugins(&plugin, &targets, true, &mut diagnostics);
     assert!(!write(&replaced).contains("max_age: 1"));
     let mut global = file("plugins: [{name: cors, service: a}]\n");
-    assert_eq!(global.add_plugins(&plugin, &[], false, &mut diagnostics), 1);
+    global.add_plugins(&plugin, &everywhere(), false, &mut diagnostics);
     assert_eq!(
         write(&global),
         "plugins: [{name: cors, service: a}, {name: cors, config: {max_age: 2}}]\n"

@@ -190,6 +190,70 @@ fn merge_joins_files() {
 }
 
 #[test]
+fn selectors_and_decks_plugin_files_say_themselves_what_they_are_for() {
+    let file = "services:\n# the model\n- name: llm\n  url: http://h\n  plugins: [{name: cors, config: {max_age: 1}}]\n  routes:\n  - {name: chat, paths: [/chat]}\n- name: other\n  url: http://o\n";
+    let plugins = r#"
+_format_version: "1.0"
+add-plugins:
+- selectors: ["$.services[*]"]
+  overwrite: true
+  plugins: [{name: cors, config: {max_age: 2}}]
+- selectors: ["$..routes[?@.name == 'chat']"]
+  plugins: [{name: key-auth}]
+- plugins: [{name: rate-limiting, service: other, config: {minute: 5}}]
+"#;
+    let wrong = |patch: &str| format!("add-plugins:\n- {patch}\n");
+    let world = World::new(&[
+        ("kong.yml", file),
+        ("plugins.yml", plugins),
+        (
+            "selector.yml",
+            &wrong("{selectors: ['$.services['], plugins: []}"),
+        ),
+        ("field.yml", &wrong("{selector: ['$'], plugins: []}")),
+        (
+            "scope.yml",
+            &wrong("{selectors: ['$.services[*]'], plugins: [{name: cors, route: chat}]}"),
+        ),
+        ("kind.yml", &wrong("{selectors: $, plugins: []}")),
+    ]);
+    let seen = [
+        world.run(&["add-plugins", "--plugin-file", "plugins.yml", "kong.yml"]),
+        world.run(&[
+            "add-tags",
+            "--tag",
+            "a",
+            "--selector",
+            "services[?@.url == 'http://o']",
+            "kong.yml",
+        ]),
+        world.run(&[
+            "add-plugins",
+            "--plugin",
+            "{\"name\": \"cors\"}",
+            "--selector",
+            "$..routes[*]",
+            "kong.yml",
+        ]),
+        world.run(&[
+            "add-plugins",
+            "--plugin-file",
+            "plugins.yml",
+            "--to",
+            "routes",
+            "kong.yml",
+        ]),
+        world.run(&["add-plugins", "--plugin-file", "selector.yml", "kong.yml"]),
+        world.run(&["add-plugins", "--plugin-file", "field.yml", "kong.yml"]),
+        world.run(&["add-plugins", "--plugin-file", "scope.yml", "kong.yml"]),
+        world.run(&["add-plugins", "--plugin-file", "kind.yml", "kong.yml"]),
+        world.run(&["add-tags", "--tag", "a", "--selector", "$", "kong.yml"]),
+        world.run(&["add-tags", "--tag", "a", "--selector", "$.[", "kong.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
 fn tags_and_plugins_are_added() {
     let file = "services:\n# the model\n- name: llm\n  url: http://h\n  routes:\n  - {name: chat, paths: [/chat]}\n- name: other\n  url: http://o\n";
     let world = World::new(&[

@@ -1,6 +1,5 @@
 //! `add-tags` and `add-plugins`: what files lack.
 
-use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::admin::entities::Kind;
@@ -8,16 +7,24 @@ use crate::cli::{AddPlugins, AddTags};
 use crate::output::Printer;
 use crate::output::failure::UsageError;
 use crate::state::diagnostics::Diagnostics;
-use crate::syntax;
 
 use super::super::Exit;
+use super::additions;
 use super::write::{self, Changed};
 
 pub(super) fn add_tags(arguments: &AddTags, printer: Printer) -> anyhow::Result<Exit> {
+    let to = arguments.to();
+    if !to.is_open() && to.is_the_file() {
+        return Err(UsageError {
+            message: "`$` is the file itself, which has no tags: leave it out to tag all entities"
+                .to_owned(),
+        }
+        .into());
+    }
     let mut diagnostics = Diagnostics::default();
     let mut changed = Vec::new();
     for (text, mut file) in super::read(&arguments.rewritten.files.files)? {
-        file.add_tags(&arguments.tags, &arguments.targets, &mut diagnostics);
+        file.add_tags(&arguments.tags, &to, &mut diagnostics);
         let new = write::new_text(&text, &file)?;
         changed.push(Changed { text, new });
     }
@@ -34,65 +41,47 @@ pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::R
             .into());
         }
     }
-    let plugins = plugins(arguments)?;
-    let mut diagnostics = Diagnostics::default();
-    let mut changed = Vec::new();
-    for (text, mut file) in super::read(&arguments.rewritten.files.files)? {
-        file.add_plugins(
-            &plugins,
-            &arguments.targets,
-            arguments.overwrite,
-            &mut diagnostics,
-        );
-        let new = write::new_text(&text, &file)?;
-        changed.push(Changed { text, new });
-    }
-    diagnostics.into_result()?;
-    write::finish(&changed, &arguments.rewritten, printer)
-}
-
-fn plugins(arguments: &AddPlugins) -> anyhow::Result<Vec<Value>> {
-    let mut plugins = Vec::new();
-    for text in &arguments.plugins {
-        let plugin =
-            serde_json::from_str(text).with_context(|| format!("--plugin {text}: no JSON"))?;
-        plugins.push(plugin);
-    }
-    let mut diagnostics = Diagnostics::default();
-    for text in crate::state::files::texts(&arguments.plugin_files, &mut diagnostics)? {
-        for value in syntax::values(&text.name, &text.text, &mut diagnostics).unwrap_or_default() {
-            match value {
-                Value::Array(list) => plugins.extend(list),
-                Value::Object(mut map) if map.contains_key("plugins") => {
-                    if let Some(Value::Array(list)) = map.shift_remove("plugins") {
-                        plugins.extend(list);
-                    }
-                }
-                other => plugins.push(other),
-            }
-        }
-    }
-    diagnostics.into_result()?;
-    for plugin in &plugins {
+    let additions = additions::read(arguments)?;
+    for plugin in additions.iter().flat_map(|addition| &addition.plugins) {
         if plugin.get("name").and_then(Value::as_str).is_none() {
             return Err(UsageError {
                 message: format!("a plugin is a map with a `name`, this is {plugin}"),
             }
             .into());
         }
-        let scope = Kind::Plugin
-            .references()
-            .find(|(field, ..)| plugin.get(field).is_some());
-        if let Some((field, ..)) = scope
-            && !arguments.targets.is_empty()
-        {
+    }
+    for addition in additions
+        .iter()
+        .filter(|addition| !addition.to.is_the_file())
+    {
+        let scope = |plugin: &Value| {
+            let mut fields = Kind::Plugin.references().map(|(field, ..)| field);
+            fields.find(|field| plugin.get(field).is_some())
+        };
+        if let Some(field) = addition.plugins.iter().find_map(scope) {
             return Err(UsageError {
                 message: format!(
-                    "the plugin says its `{field}` itself: leave out --to, which nests it in what it is for"
+                    "{}: the plugin says its `{field}` itself: leave out what nests it (--to, --selector, `selectors`)",
+                    addition.source
                 ),
             }
             .into());
         }
     }
-    Ok(plugins)
+    let mut diagnostics = Diagnostics::default();
+    let mut changed = Vec::new();
+    for (text, mut file) in super::read(&arguments.rewritten.files.files)? {
+        for addition in &additions {
+            file.add_plugins(
+                &addition.plugins,
+                &addition.to,
+                addition.overwrite,
+                &mut diagnostics,
+            );
+        }
+        let new = write::new_text(&text, &file)?;
+        changed.push(Changed { text, new });
+    }
+    diagnostics.into_result()?;
+    write::finish(&changed, &arguments.rewritten, printer)
 }

@@ -3,6 +3,7 @@
 //! `format`, `add-tags`, `add-plugins`, `merge` and `convert --to 3.x` change what is written and keep the rest, comments too;
 //! `render` and the other conversions write down what the files mean, `openapi2kong` what a description means to Kong.
 
+mod additions;
 mod convert;
 mod edit;
 mod layout;
