@@ -84,6 +84,20 @@ impl Printer {
     }
 }
 
+/// The narrowest terminal that is reckoned with.
+const LEAST_COLUMNS: usize = 20;
+
+/// How wide results may be: as `COLUMNS` says, else as the terminal is; `None` where there is none, and nothing is to be cut.
+pub(crate) fn columns() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok();
+    let said = said.and_then(|columns| columns.parse().ok());
+    let columns = said.or_else(|| {
+        let size = io::stdout().is_terminal().then(crossterm::terminal::size);
+        size.and_then(Result::ok).map(|(columns, _)| columns.into())
+    });
+    columns.filter(|columns| *columns >= LEAST_COLUMNS)
+}
+
 /// A note that is no result.
 pub(crate) fn note(text: &str) {
     let mut err = io::stderr().lock();

@@ -51,6 +51,34 @@ pub(crate) fn left(text: &str, columns: usize) -> String {
     out
 }
 
+/// The clean text in lines of at most so many columns, broken at spaces where there are some. At least one line, and one character a line.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in clean(text).split_inclusive([' ', ',']) {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.width() + word.trim_end_matches(' ').width() <= columns {
+            line.push_str(word);
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(String::new());
+        }
+        for character in word.chars() {
+            let line = lines.last_mut().expect("there is a first line");
+            let width = line.width() + character.width().unwrap_or(0);
+            if width > columns && !line.is_empty() && character != ' ' {
+                lines.push(character.to_string());
+            } else {
+                line.push(character);
+            }
+        }
+    }
+    for line in &mut lines {
+        line.truncate(line.trim_end_matches(' ').len());
+    }
+    lines
+}
+
 /// As [`left`], with the text at the right.
 pub(crate) fn right(text: &str, columns: usize) -> String {
     let text = fit(text, columns);
@@ -172,7 +200,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn lines_break_at_spaces_and_commas_or_where_they_must() {
+        assert_eq!(wrap("one two, three", 8), ["one two,", "three"]);
+        assert_eq!(wrap("a,b,c", 4), ["a,b,", "c"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
+        assert_eq!(wrap("日本語", 4), ["日本", "語"]);
+    }
+
     proptest! {
+        #[test]
+        fn any_text_is_wrapped_within_its_columns(text in any::<String>(), columns in 2_usize..40) {
+            let lines = wrap(&text, columns);
+            prop_assert!(lines.iter().all(|line| line.width() <= columns), "{:?}", lines);
+            let letters = |text: &str| text.chars().filter(|c| *c != ' ').collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&clean(&text)));
+        }
+
         #[test]
         fn any_text_keeps_to_its_columns(text in any::<String>(), columns in 0_usize..40) {
             prop_assert!(width(&fit(&text, columns)) <= columns);

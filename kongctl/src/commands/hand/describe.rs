@@ -8,24 +8,32 @@ use serde_json::{Map, Value};
 use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
 use crate::cli::{Connection, Describe};
-use crate::output::{Format, Printer, redact, table, text, yaml};
+use crate::output::{self, Format, Printer, redact, table, text, yaml};
 use crate::state::current::{self, Inventory};
 use crate::state::{Entity, reference_id};
 
 use super::super::connect;
 use super::{Exit, find, kind_of, schemas};
 
+/// Before each line below the heading.
+const INDENT: &str = "  ";
+
 pub(in super::super) async fn run(
     arguments: &Describe,
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let kind = kind_of(&arguments.kind)?;
+    let kind = kind_of(&arguments.entity.kind)?;
     let client = connect(connection)?;
     let current = current::read(&client)
         .await
         .context("cannot read the node's configuration")?;
-    let entity = find(&current, kind, &arguments.name, &arguments.parents)?;
+    let entity = find(
+        &current,
+        kind,
+        &arguments.entity.name,
+        &arguments.entity.parents,
+    )?;
     let related = related(&current, entity);
     let mut shown: Vec<&Entity> = related
         .iter()
@@ -144,8 +152,9 @@ fn page(
                 columns.iter().map(cell).collect()
             })
             .collect();
-        for line in table::render(&columns, &rows).lines() {
-            let _ = writeln!(out, "  {line}");
+        let room = output::columns().map(|columns| columns - INDENT.len());
+        for line in table::render_in(&columns, &rows, room).lines() {
+            let _ = writeln!(out, "{}", format!("{INDENT}{line}").trim_end());
         }
     }
     out
@@ -168,8 +177,16 @@ fn field(out: &mut String, name: &str, value: &Value, width: usize) {
         _ => false,
     };
     if !many_lines {
-        let cell = text::clean(&table::cell(value));
-        let _ = writeln!(out, "  {name:width$}  {cell}");
+        let cell = table::cell(value);
+        let before = 2 * INDENT.len() + width;
+        let lines = match output::columns() {
+            Some(columns) => text::wrap(&cell, columns.saturating_sub(before).max(INDENT.len())),
+            None => vec![text::clean(&cell)],
+        };
+        for (number, line) in lines.iter().enumerate() {
+            let name = if number == 0 { name } else { "" };
+            let _ = writeln!(out, "{INDENT}{name:width$}{INDENT}{line}");
+        }
         return;
     }
     let _ = writeln!(out, "  {name}");

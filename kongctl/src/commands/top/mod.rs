@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::cli::{Connection, Top};
 use crate::limiter::client::Client;
 use crate::output::failure::UsageError;
-use crate::output::{Format, Printer};
+use crate::output::{self, Format, Printer};
 
 use self::session::Session;
 use self::snapshot::Snapshot;
@@ -59,11 +59,8 @@ pub(super) async fn run(
     }
     let mut view = View::new(client.url(), snapshot);
     if once {
-        let columns = match crossterm::terminal::size() {
-            Ok((columns, _)) if io::stdout().is_terminal() => columns,
-            _ => PLAIN_COLUMNS,
-        };
-        printer.result(&view.plain(columns))?;
+        let columns = output::columns().and_then(|columns| columns.try_into().ok());
+        printer.result(&view.plain(columns.unwrap_or(PLAIN_COLUMNS)))?;
         return Ok(Exit::Done);
     }
     view.coloured = printer.paint().0;
