@@ -134,6 +134,9 @@ pub(crate) struct Connection {
     /// Tries after the first, of calls that may be repeated.
     #[arg(long, global = true, default_value_t = 3, value_name = "N")]
     pub(crate) retries: u32,
+    /// Neither keep nor use what the node said of its plugins, which offline checks read.
+    #[arg(long, global = true)]
+    pub(crate) no_cache: bool,
 }
 
 #[derive(Subcommand)]

@@ -5,3 +5,4 @@ pub(crate) mod entities;
 pub(crate) mod errors;
 pub(crate) mod retry;
 pub(crate) mod schema;
+pub(crate) mod schema_cache;

@@ -26,10 +26,14 @@ mod token;
 mod top;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use serde_json::Value;
 
 use crate::admin::client::{Client, Settings};
 use crate::admin::errors::AdminError;
+use crate::admin::schema_cache::SchemaCache;
 use crate::cli::{Cli, Command, Connection, LimiterConnection};
 use crate::limiter;
 use crate::output::Printer;
@@ -117,6 +121,7 @@ fn connect_all(connection: &Connection) -> Result<Vec<Client>, AdminError> {
     let clients = urls.iter().map(|url| {
         Client::new(&Settings {
             url: url.clone(),
+            schema_cache: schema_cache(connection, url),
             ..settings(connection)
         })
     });
@@ -138,7 +143,23 @@ fn settings(connection: &Connection) -> Settings {
         timeout: connection.timeout,
         connect_timeout: connection.connect_timeout,
         retries: connection.retries,
+        schema_cache: schema_cache(connection, url.unwrap_or(USUAL_ADDRESS)),
     }
+}
+
+/// Where what a node says of its plugins is kept.
+fn schema_cache(connection: &Connection, url: &str) -> Option<SchemaCache> {
+    let env = |name: &str| std::env::var(name).ok();
+    (!connection.no_cache)
+        .then(|| SchemaCache::of(url, &env))
+        .flatten()
+}
+
+/// What the first node that is named said last of its plugins; nothing where it was never asked.
+fn remembered_schemas(connection: &Connection) -> BTreeMap<String, Value> {
+    let url = connection.admin_url.first().map(String::as_str);
+    let cache = schema_cache(connection, url.unwrap_or(USUAL_ADDRESS));
+    cache.map(|cache| cache.plugins()).unwrap_or_default()
 }
 
 /// What a person protects: by flag, and by profile.
@@ -165,6 +186,7 @@ fn connect_limiter(
         // These are Kong's: the plugin server is to see nothing of them.
         headers: Vec::new(),
         token: None,
+        schema_cache: None,
         retries,
         ..settings(connection)
     };

@@ -1,10 +1,12 @@
 //! `validate`: are the files right?
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use llm_plugin_server::check::Subject;
 use serde_json::Value;
 
 use crate::admin::client::Client;
 use crate::admin::errors::AdminError;
+use crate::admin::schema::Schemas;
 use crate::cli::{Connection, Validate};
 use crate::output::{Printer, redact};
 use crate::state::current::Inventory;
@@ -13,7 +15,7 @@ use crate::state::diagnostics::Diagnostics;
 use crate::state::resolve::{self, Desired, Scope};
 use crate::state::{Entity, current};
 
-use super::{Exit, connect, lint, read_files};
+use super::{Exit, connect, lint, read_files, remembered_schemas};
 
 /// Questions to the node in flight at once.
 const CONCURRENT_QUESTIONS: usize = 16;
@@ -34,6 +36,7 @@ pub(super) async fn run(
         online(&client, &configuration, &mut diagnostics).await?;
         diagnostics.into_result()?;
     } else {
+        declared::check_plugins(&configuration, &remembered(connection), &mut diagnostics);
         resolve_offline(&configuration, &mut diagnostics);
         diagnostics.into_result()?;
     }
@@ -46,6 +49,17 @@ pub(super) async fn run(
     let warnings = lint::warnings(&desired, &arguments.judgement);
     lint::tell(count, Some(&warnings), printer)?;
     Ok(lint::judge(&warnings, &arguments.judgement))
+}
+
+/// What the node said last of its plugins, without our own: they are judged already.
+fn remembered(connection: &Connection) -> Schemas {
+    let mut schemas = Schemas::default();
+    for (name, answer) in remembered_schemas(connection) {
+        if Subject::named(&name).is_none() {
+            schemas.add_plugin(&name, &answer);
+        }
+    }
+    schemas
 }
 
 /// The entities of the files with their references, as far as the files themselves have what is referred to.

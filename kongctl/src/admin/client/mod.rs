@@ -15,6 +15,7 @@ use url::Url;
 
 use super::errors::AdminError;
 use super::retry::RetryPolicy;
+use super::schema_cache::SchemaCache;
 
 pub(crate) use call::{Failure, innermost};
 pub(crate) use settings::{Settings, shown, transport};
@@ -45,6 +46,7 @@ pub(crate) struct Client {
     base: Url,
     retry: RetryPolicy,
     shown_url: String,
+    schema_cache: Option<SchemaCache>,
 }
 
 impl Client {

@@ -98,6 +98,16 @@ impl Client {
         Ok(found)
     }
 
+    /// What the node says of one plugin, `None` if it has no such plugin.
+    pub(crate) async fn plugin_schema(&self, name: &str) -> Result<Option<Value>, AdminError> {
+        let path = format!("schemas/plugins/{}", encode_segment(name));
+        let answer = self.find(&path).await?;
+        if let Some(cache) = &self.schema_cache {
+            cache.remember([(name, answer.as_ref())]);
+        }
+        Ok(answer)
+    }
+
     /// What the node says of these kinds and plugins. One that it does not know keeps the table's word.
     pub(crate) async fn schemas(
         &self,
@@ -123,6 +133,16 @@ impl Client {
             .buffer_unordered(CONCURRENT_READS)
             .try_collect()
             .await?;
+        if let Some(cache) = &self.schema_cache {
+            cache.remember(
+                answers
+                    .iter()
+                    .filter_map(|(subject, answer)| match subject {
+                        Subject::Plugin(name) => Some((name.as_str(), answer.as_ref())),
+                        Subject::Kind(_) => None,
+                    }),
+            );
+        }
         let mut schemas = Schemas::default();
         for (subject, answer) in answers {
             match (subject, answer) {

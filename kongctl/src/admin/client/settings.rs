@@ -8,6 +8,7 @@ use url::Url;
 
 use super::super::errors::AdminError;
 use super::super::retry::RetryPolicy;
+use super::super::schema_cache::SchemaCache;
 use super::Client;
 use super::call::innermost;
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) retries: u32,
+    /// Where what the node says of its plugins is kept.
+    pub(crate) schema_cache: Option<SchemaCache>,
 }
 
 impl Client {
@@ -40,6 +43,7 @@ impl Client {
             base,
             retry: RetryPolicy::new(settings.retries),
             shown_url: shown(&settings.url),
+            schema_cache: settings.schema_cache.clone(),
         })
     }
 }
@@ -177,6 +181,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             retries: 0,
+            schema_cache: None,
         };
         let Err(error) = Client::new(&settings) else {
             panic!("the settings were accepted")

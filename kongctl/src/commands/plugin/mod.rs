@@ -6,13 +6,12 @@ mod scaffold;
 use llm_plugin_server::check::Subject;
 use serde_json::{Map, Value};
 
-use crate::admin::client::encode_segment;
 use crate::cli::{Connection, PluginCommand, Scaffold, Schema};
 use crate::output::failure::Refused;
 use crate::output::{Format, Printer};
 use crate::state::diagnostics::suggestion;
 
-use super::{Exit, connect};
+use super::{Exit, connect, remembered_schemas};
 
 pub(super) async fn run(
     command: &PluginCommand,
@@ -38,7 +37,7 @@ async fn schema(
 ) -> anyhow::Result<Exit> {
     let name = arguments.name.as_str();
     let config = if arguments.offline {
-        ours(name)?.schema().as_json().clone()
+        remembered(name, connection)?
     } else {
         asked(name, connection).await?
     };
@@ -53,8 +52,7 @@ async fn schema(
 /// The schema of a plugin's `config`, as the node has it.
 async fn asked(name: &str, connection: &Connection) -> anyhow::Result<Map<String, Value>> {
     let client = connect(connection)?;
-    let path = format!("schemas/plugins/{}", encode_segment(name));
-    let Some(answer) = client.find(&path).await? else {
+    let Some(answer) = client.plugin_schema(name).await? else {
         return Err(Refused {
             message: format!("the node has no plugin `{name}`"),
             hint: "a plugin must be named in the node's `plugins` setting (KONG_PLUGINS)"
@@ -62,12 +60,25 @@ async fn asked(name: &str, connection: &Connection) -> anyhow::Result<Map<String
         }
         .into());
     };
+    Ok(config_of(&answer))
+}
+
+/// The same without the node: of our own plugins, and of those that it was asked about before.
+fn remembered(name: &str, connection: &Connection) -> Result<Map<String, Value>, Refused> {
+    match (ours(name), remembered_schemas(connection).get(name)) {
+        (Ok(subject), _) => Ok(subject.schema().as_json().clone()),
+        (Err(_), Some(answer)) => Ok(config_of(answer)),
+        (Err(unknown), None) => Err(unknown),
+    }
+}
+
+fn config_of(answer: &Value) -> Map<String, Value> {
     let fields = answer.get("fields").and_then(Value::as_array);
     let config = fields
         .into_iter()
         .flatten()
         .find_map(|field| field.get("config")?.as_object());
-    Ok(config.cloned().unwrap_or_default())
+    config.cloned().unwrap_or_default()
 }
 
 fn ours(name: &str) -> Result<&'static Subject, Refused> {
