@@ -135,6 +135,28 @@ impl Field {
         }
     }
 
+    /// Puts the fields of records inside it in the order that `known` has them in: that of Kong's health checks differs from start to start.
+    fn order_as(&mut self, known: &Self) {
+        match (&mut self.ty, &known.ty) {
+            (Type::Record(record), Type::Record(known)) => {
+                let rank = |name: &String| known.fields.get_index_of(name).unwrap_or(usize::MAX);
+                record
+                    .fields
+                    .sort_by(|a, _, b, _| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
+                for (name, field) in &mut record.fields {
+                    if let Some(known) = known.fields.get(name) {
+                        field.order_as(known);
+                    }
+                }
+            }
+            (
+                Type::Set(element) | Type::Array(element) | Type::Map(element),
+                Type::Set(known) | Type::Array(known) | Type::Map(known),
+            ) => element.order_as(known),
+            _ => {}
+        }
+    }
+
     fn missing(&self) -> Option<Value> {
         if let Some(default) = &self.default {
             return Some(default.clone());
@@ -393,6 +415,11 @@ impl Schemas {
                 }
             }
         }
+        for (name, field) in &mut record.fields {
+            if let Some(known) = kind.record().fields.get(name) {
+                field.order_as(known);
+            }
+        }
         self.kinds.insert(kind, record);
     }
 
@@ -477,6 +504,30 @@ mod tests {
                 .unwrap(),
             &json!([429, 500, 503])
         );
+    }
+
+    #[test]
+    fn records_of_a_kind_have_one_order_whatever_the_nodes_is() {
+        let field =
+            |name: &str, fields: &[Value]| json!({name: {"type": "record", "fields": fields}});
+        let leaf = |name: &str| json!({name: {"type": "integer"}});
+        let orders = [["active", "passive"], ["passive", "active"]].map(|[first, second]| {
+            let checks = [
+                field(first, &[leaf("timeout"), leaf("concurrency")]),
+                field(second, &[leaf("type")]),
+            ];
+            let mut schemas = Schemas::default();
+            schemas.add_kind(
+                Kind::Upstream,
+                &json!({"fields": [field("healthchecks", &checks)]}),
+            );
+            let Type::Record(checks) = &schemas.kind(Kind::Upstream).fields["healthchecks"].ty
+            else {
+                unreachable!("it is a record")
+            };
+            checks.fields.keys().cloned().collect::<Vec<_>>()
+        });
+        assert_eq!(orders[0], orders[1]);
     }
 
     #[test]
