@@ -72,6 +72,19 @@ impl Parents {
     }
 }
 
+/// One entity that is there.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// The kind, in the singular or plural.
+    #[arg(add = ArgValueCandidates::new(completion::kinds))]
+    pub(crate) kind: String,
+    /// A name, key or id.
+    #[arg(add = ArgValueCompleter::new(completion::names))]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) parents: Parents,
+}
+
 /// How one change is carried out.
 #[derive(Args, Clone)]
 pub(crate) struct Safety {
@@ -116,14 +129,8 @@ pub(crate) struct Create {
 
 #[derive(Args)]
 pub(crate) struct Patch {
-    /// The kind, in the singular or plural.
-    #[arg(add = ArgValueCandidates::new(completion::kinds))]
-    pub(crate) kind: String,
-    /// A name, key or id.
-    #[arg(add = ArgValueCompleter::new(completion::names))]
-    pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) parents: Parents,
+    pub(crate) entity: Named,
     #[command(flatten)]
     pub(crate) fields: Fields,
     #[command(flatten)]
@@ -132,28 +139,16 @@ pub(crate) struct Patch {
 
 #[derive(Args)]
 pub(crate) struct Delete {
-    /// The kind, in the singular or plural.
-    #[arg(add = ArgValueCandidates::new(completion::kinds))]
-    pub(crate) kind: String,
-    /// A name, key or id.
-    #[arg(add = ArgValueCompleter::new(completion::names))]
-    pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) parents: Parents,
+    pub(crate) entity: Named,
     #[command(flatten)]
     pub(crate) safety: Safety,
 }
 
 #[derive(Args)]
 pub(crate) struct Describe {
-    /// The kind, in the singular or plural.
-    #[arg(add = ArgValueCandidates::new(completion::kinds))]
-    pub(crate) kind: String,
-    /// A name, key or id.
-    #[arg(add = ArgValueCompleter::new(completion::names))]
-    pub(crate) name: String,
     #[command(flatten)]
-    pub(crate) parents: Parents,
+    pub(crate) entity: Named,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ use crate::kubernetes::{self, Loss, Options};
 use crate::output::failure::Refused;
 use crate::output::{self, Format, Printer};
 use crate::state::current::Inventory;
+use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
 use crate::state::resolve::{self, Scope};
 
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: &ToK8s, printer: Printer) -> anyhow::Result<Exit> {
         gateway: arguments.gateway.clone(),
         namespace: arguments.namespace.clone(),
     };
-    let conversion = kubernetes::convert(&desired.entities, &options);
+    let conversion = kubernetes::convert(&desired.entities, &declared::our_schemas(), &options);
     if !conversion.losses.is_empty() {
         if !arguments.allow_losses {
             return Err(Refused {

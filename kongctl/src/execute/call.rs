@@ -50,6 +50,13 @@ impl Call {
                 body: None,
             };
         };
+        if let (Action::Update, Some(partial)) = (change.action, &change.partial) {
+            return Self {
+                method: Method::PATCH,
+                path,
+                body: Some(Value::Object(partial.clone())),
+            };
+        }
         match (change.kind, change.action) {
             // Kong creates no target by PUT.
             (Kind::Target, Action::Create) => Self::create(change, after),
@@ -152,6 +159,8 @@ mod tests {
             fields: vec![field],
             reason: Reason::Differs,
             source: None,
+            partial: None,
+            hidden: Vec::new(),
         })
     }
 

@@ -239,9 +239,20 @@ async fn settle(
 /// What a change's error may not repeat.
 fn secrets_of(change: &Change, schemas: &Schemas) -> Vec<String> {
     let bodies = change.before.iter().chain(&change.after);
-    bodies
+    let mut secrets: Vec<String> = bodies
         .flat_map(|body| redact::secrets(change.kind, body, schemas))
-        .collect()
+        .collect();
+    if let Some(after) = change.after.clone().filter(|_| !change.hidden.is_empty()) {
+        let after = Value::Object(after);
+        for value in change
+            .hidden
+            .iter()
+            .filter_map(|pointer| after.pointer(pointer))
+        {
+            redact::texts(value, &mut secrets);
+        }
+    }
+    secrets
 }
 
 /// Marks a change and whatever waits for it.

@@ -29,6 +29,7 @@ mod vault;
 use serde_json::Value;
 
 use crate::admin::entities::Kind;
+use crate::admin::schema::Schemas;
 use crate::state::Entity;
 use crate::state::current::Inventory;
 use name::Names;
@@ -64,9 +65,12 @@ pub(crate) struct Conversion {
 }
 
 /// Turns entities into objects.
-pub(crate) fn convert(inventory: &Inventory, options: &Options) -> Conversion {
+///
+/// `schemas` tell what of a plugin's configuration is a secret.
+pub(crate) fn convert(inventory: &Inventory, schemas: &Schemas, options: &Options) -> Conversion {
     let mut converter = Converter {
         inventory,
+        schemas,
         options,
         names: Names::default(),
         conversion: Conversion::default(),
@@ -87,6 +91,7 @@ pub(crate) fn convert(inventory: &Inventory, options: &Options) -> Conversion {
 
 struct Converter<'a> {
     inventory: &'a Inventory,
+    schemas: &'a Schemas,
     options: &'a Options,
     names: Names,
     conversion: Conversion,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::admin::entities::Kind;
-use crate::state::Entity;
+use crate::state::{Entity, secrets};
 
 use super::object::Object;
 use super::{Converter, secret};
@@ -46,7 +46,15 @@ impl Converter<'_> {
             object = object.with("disabled", true);
         }
         let mut config = entity.body.get("config").cloned().unwrap_or_default();
-        let taken = secret::take(&mut config);
+        let name_of_plugin = entity.body.get("name").and_then(Value::as_str);
+        let source = entity.source.as_deref().and_then(|node| node.get("config"));
+        let pointers = secrets::of_config(
+            &config,
+            self.schemas
+                .plugin_config(name_of_plugin.unwrap_or_default()),
+            source.map(|node| &**node),
+        );
+        let taken = secret::take(&mut config, pointers);
         if !config.is_null() && config != json!({}) {
             object = object.with("config", config);
         }

@@ -31,64 +31,20 @@ pub(super) struct Taken {
     pub(super) value: Value,
 }
 
-/// Takes the secrets out of a plugin's configuration. A list that holds one goes as a whole: a patch can put it back, a single item it would insert.
-pub(super) fn take(config: &mut Value) -> Vec<Taken> {
+/// Takes what these pointers name out of a plugin's configuration.
+pub(super) fn take(config: &mut Value, pointers: Vec<String>) -> Vec<Taken> {
     let mut taken = Vec::new();
-    walk(config, "", &mut taken);
+    for path in pointers {
+        let Some((parent, token)) = path.rsplit_once('/') else {
+            continue;
+        };
+        let name = token.replace("~1", "/").replace("~0", "~");
+        let parent = config.pointer_mut(parent).and_then(Value::as_object_mut);
+        if let Some(value) = parent.and_then(|map| map.shift_remove(&name)) {
+            taken.push(Taken { path, value });
+        }
+    }
     taken
-}
-
-fn walk(value: &mut Value, path: &str, taken: &mut Vec<Taken>) {
-    match value {
-        Value::Object(map) => {
-            let secret: Vec<String> = map
-                .iter()
-                .filter(|(name, value)| is_secret(name) && holds_text(value))
-                .map(|(name, _)| name.clone())
-                .collect();
-            for name in secret {
-                if let Some(value) = map.shift_remove(&name) {
-                    let path = format!("{path}/{}", escaped(&name));
-                    taken.push(Taken { path, value });
-                }
-            }
-            for (name, value) in map {
-                walk(value, &format!("{path}/{}", escaped(name)), taken);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                walk(item, &format!("{path}/{index}"), taken);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// What a field is called that holds a secret in Kong's plugins and in ours.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    ["secret", "password", "passphrase"]
-        .iter()
-        .any(|word| name.contains(word))
-        || ["private_key", "api_key", "access_key", "_token"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        || ["token", "credential"].contains(&name.as_str())
-}
-
-/// References to a vault are no secrets; numbers and booleans are none.
-fn holds_text(value: &Value) -> bool {
-    match value {
-        Value::String(text) => !text.starts_with("{vault://"),
-        Value::Array(items) => items.iter().any(holds_text),
-        _ => false,
-    }
-}
-
-/// A reference token of a JSON pointer (RFC 6901).
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The patches of a KongPlugin that put `taken` back from the Secret.
@@ -131,29 +87,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sounds_like_a_secret_is_taken_and_the_rest_stays() {
+    fn what_is_taken_is_in_the_secret_and_the_rest_stays() {
         let mut config = json!({
-            "redis": {"host": "valkey", "password": "p", "username": "u"},
+            "redis": {"host": "valkey", "password": "p"},
             "issuers": [{"issuer": "i", "secrets": ["s", "t"]}],
-            "client_secret": "{vault://env/x}",
-            "secret_is_base64": true,
-            "key_names": ["apikey"],
+            "a/b": "c",
         });
-        let taken = take(&mut config);
-        let paths: Vec<&str> = taken.iter().map(|taken| taken.path.as_str()).collect();
-        assert_eq!(paths, ["/redis/password", "/issuers/0/secrets"]);
+        let pointers = [
+            "/redis/password",
+            "/issuers/0/secrets",
+            "/a~1b",
+            "/nowhere/x",
+        ];
+        let taken = take(&mut config, pointers.map(str::to_owned).into());
         assert_eq!(
             config,
-            json!({
-                "redis": {"host": "valkey", "username": "u"},
-                "issuers": [{"issuer": "i"}],
-                "client_secret": "{vault://env/x}",
-                "secret_is_base64": true,
-                "key_names": ["apikey"],
-            })
+            json!({"redis": {"host": "valkey"}, "issuers": [{"issuer": "i"}]})
         );
         let secret = of_plugin("s", &taken).finish(None);
         assert_eq!(secret["stringData"]["redis.password"], "\"p\"");
         assert_eq!(secret["stringData"]["issuers.0.secrets"], r#"["s","t"]"#);
+        assert_eq!(secret["stringData"]["a.1b"], "\"c\"");
     }
 }

@@ -210,11 +210,12 @@ fn plan_value(plan: &Plan, schemas: &Schemas) -> Value {
                     value.insert("fields".to_owned(), Value::Array(fields));
                 }
                 Action::Create => {
-                    let body = redact::body(
+                    let mut body = redact::body(
                         change.kind,
                         change.after.as_ref().unwrap_or(&Map::new()),
                         schemas,
                     );
+                    redact::hide(&mut body, &change.hidden);
                     value.insert("entity".to_owned(), Value::Object(body));
                 }
                 Action::Delete => {}

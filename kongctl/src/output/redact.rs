@@ -22,6 +22,17 @@ pub(crate) fn body(kind: Kind, body: &Map<String, Value>, schemas: &Schemas) -> 
     shown
 }
 
+/// Takes out what these JSON pointers name.
+pub(crate) fn hide(body: &mut Map<String, Value>, pointers: &[String]) {
+    for pointer in pointers {
+        let (field, rest) = pointer[1..].split_once('/').unwrap_or((&pointer[1..], ""));
+        let found = body.get_mut(field);
+        if let Some(found) = found.and_then(|value| value.pointer_mut(&format!("/{rest}"))) {
+            *found = value(found);
+        }
+    }
+}
+
 /// The value, unless it is a secret. A reference to a vault is none.
 pub(crate) fn value(value: &Value) -> Value {
     match value {
@@ -41,6 +52,16 @@ pub(crate) fn secrets(kind: Kind, body: &Map<String, Value>, schemas: &Schemas) 
     let mut found = Vec::new();
     secrets_of_record(&schemas.of_entity(kind, body), body, &mut found);
     found
+}
+
+/// Every text in a value.
+pub(crate) fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(map) => map.values().for_each(|item| texts(item, found)),
+        _ => {}
+    }
 }
 
 fn secrets_of_record(record: &Record, map: &Map<String, Value>, found: &mut Vec<String>) {

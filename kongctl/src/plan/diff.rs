@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
-use crate::state::Entity;
 use crate::state::current::Inventory;
 use crate::state::diagnostics::Place;
 use crate::state::resolve::{Desired, Scope};
+use crate::state::{Entity, secrets};
 
 use super::compare::compare;
-use super::{Action, Change, Plan, PlanError, Reason, order};
+use super::{Action, Change, FieldChange, Plan, PlanError, Reason, order};
 
 /// What must change so that `current` is as `desired`.
 pub(crate) fn diff(
@@ -34,7 +34,7 @@ pub(crate) fn diff(
         match current.get(entity.kind, &entity.id) {
             Some(before) if replaced.contains(&key) => {
                 changes.push(delete(before, Reason::GroundMoves));
-                changes.push(create(entity, Reason::GroundMoves));
+                changes.push(create(entity, Reason::GroundMoves, schemas));
             }
             None => {
                 let renumbered = desired
@@ -46,10 +46,10 @@ pub(crate) fn diff(
                 } else {
                     Reason::Missing
                 };
-                changes.push(create(entity, reason));
+                changes.push(create(entity, reason, schemas));
             }
             Some(before) => {
-                let fields = compare(
+                let mut fields = compare(
                     entity.kind,
                     &entity.body,
                     &before.body,
@@ -60,6 +60,8 @@ pub(crate) fn diff(
                     unchanged += 1;
                     continue;
                 }
+                let hidden = hidden(entity, schemas);
+                hide(&mut fields, &hidden);
                 let mut after = entity.body.clone();
                 keep_made_values(entity.kind, before, &mut after);
                 changes.push(Change {
@@ -72,6 +74,8 @@ pub(crate) fn diff(
                     fields,
                     reason: Reason::Differs,
                     source: source(entity),
+                    partial: None,
+                    hidden,
                 });
             }
         }
@@ -101,7 +105,7 @@ fn source(entity: &Entity) -> Option<Place> {
     entity.source.as_ref().map(|node| node.place.clone())
 }
 
-fn create(entity: &Entity, reason: Reason) -> Change {
+fn create(entity: &Entity, reason: Reason, schemas: &Schemas) -> Change {
     Change {
         action: Action::Create,
         kind: entity.kind,
@@ -112,7 +116,31 @@ fn create(entity: &Entity, reason: Reason) -> Change {
         fields: Vec::new(),
         reason,
         source: source(entity),
+        partial: None,
+        hidden: hidden(entity, schemas),
     }
+}
+
+/// What of an entity is a secret because of what the file says.
+fn hidden(entity: &Entity, schemas: &Schemas) -> Vec<String> {
+    secrets::of_entity(entity.kind, &entity.body, schemas, entity.source.as_deref())
+}
+
+/// Marks the changed fields that hold what these JSON pointers name, or lie in it.
+pub(super) fn hide(fields: &mut [FieldChange], hidden: &[String]) {
+    for field in fields {
+        field.secret |= hidden.iter().any(|pointer| touches(&field.path, pointer));
+    }
+}
+
+/// True if one of them lies in the other: the path of a changed field, and a pointer.
+fn touches(path: &str, pointer: &str) -> bool {
+    let hidden = secrets::as_path(pointer);
+    let within = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    within(path, &hidden) || within(&hidden, path)
 }
 
 fn delete(entity: &Entity, reason: Reason) -> Change {
@@ -126,6 +154,8 @@ fn delete(entity: &Entity, reason: Reason) -> Change {
         fields: Vec::new(),
         reason,
         source: None,
+        partial: None,
+        hidden: Vec::new(),
     }
 }
 

@@ -86,6 +86,10 @@ pub(crate) struct Change {
     pub(crate) reason: Reason,
     /// Where a file declares it.
     pub(crate) source: Option<Place>,
+    /// Only these fields are written; without, all of them.
+    pub(crate) partial: Option<Map<String, Value>>,
+    /// JSON pointers into `after`: what is a secret there although no schema says so.
+    pub(crate) hidden: Vec<String>,
 }
 
 impl Change {

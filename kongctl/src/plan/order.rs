@@ -200,6 +200,8 @@ mod tests {
             fields: Vec::new(),
             reason: Reason::Missing,
             source: None,
+            partial: None,
+            hidden: Vec::new(),
         }
     }
 

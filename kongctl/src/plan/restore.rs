@@ -333,6 +333,8 @@ fn change(
         fields,
         reason: Reason::Restored,
         source: None,
+        partial: None,
+        hidden: Vec::new(),
     })
 }
 

@@ -75,6 +75,9 @@ pub(crate) struct SavedChange {
     pub(crate) found: Option<String>,
     /// What is to be written, none for a deletion.
     pub(crate) entity: Option<Map<String, Value>>,
+    /// JSON pointers into it: what is a secret although no schema says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hidden: Vec<String>,
 }
 
 /// A plan and where it comes from.
@@ -96,6 +99,7 @@ pub(crate) fn save(
             .as_ref()
             .map(|before| digest(&entity(change, before.clone()))),
         entity: change.after.clone(),
+        hidden: change.hidden.clone(),
     });
     SavedPlan {
         kongctl_plan: VERSION,

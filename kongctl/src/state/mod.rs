@@ -16,6 +16,7 @@ pub(crate) mod json_schema;
 pub(crate) mod node;
 pub(crate) mod references;
 pub(crate) mod resolve;
+pub(crate) mod secrets;
 pub(crate) mod yaml;
 
 use std::sync::Arc;

@@ -11,6 +11,8 @@ use super::diagnostics::Place;
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) value: NodeValue,
+    /// Its value, or a part of it, is that of an environment variable.
+    pub(crate) from_env: bool,
 }
 
 /// What a node holds. Shared pieces (aliases, `_plugin_configs`) are counted references: never copied.
@@ -124,6 +126,7 @@ impl Node {
         Self {
             place: place.clone(),
             value,
+            from_env: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl Node {
         Arc::new(Self {
             place: self.place.clone(),
             value: NodeValue::Map(entries),
+            from_env: false,
         })
     }
 }

@@ -11,12 +11,7 @@
 //! Where files are rewritten, a reference in a field that may hold a secret can stay what it is: the *kept* text has the
 //! template's characters hidden, and stands between hidden quotes if it stood in quotes. [`shown`] writes it back.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-
-use crate::admin::entities::Kind;
-use crate::admin::schema::{Record, Type};
 
 use super::diagnostics::{Diagnostics, Place};
 use super::node::NodeValue;
@@ -188,34 +183,6 @@ fn piped(expression: &str) -> Option<String> {
     };
     let inner = piped(argument.trim_end().strip_suffix(')')?.trim())?;
     Some(format!("{inner} | {}", function.trim()))
-}
-
-/// The names of fields that hold secrets, in any kind.
-static SECRET_FIELDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    fn collect(record: &'static Record, names: &mut HashSet<&'static str>) {
-        for (name, field) in &record.fields {
-            if field.secret {
-                names.insert(name);
-            }
-            if let Type::Record(inner) = &field.ty {
-                collect(inner, names);
-            }
-        }
-    }
-    let mut names = HashSet::new();
-    for kind in Kind::all() {
-        collect(kind.record(), &mut names);
-    }
-    names
-});
-
-/// May a value below these keys be a secret? What a plugin or a vault is configured with may: only a node knows better.
-pub(super) fn may_be_secret<'k>(mut keys: impl DoubleEndedIterator<Item = &'k str>) -> bool {
-    keys.next_back().is_some_and(|last| {
-        SECRET_FIELDS.contains(last)
-            || last == "config"
-            || keys.any(|key| matches!(key, "config" | "_plugin_configs"))
-    })
 }
 
 /// The kept form of a scalar's text, its templates hidden.

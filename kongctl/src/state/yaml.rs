@@ -19,9 +19,9 @@ use crate::admin::schema::{Record, Type};
 use super::diagnostics::{Diagnostics, Place};
 use super::node::{Entry, Node, NodeValue};
 use super::references::{
-    Policy, References, has_open_template, hide_templates, is_kept, keep, keep_file, may_be_secret,
-    show_templates,
+    Policy, References, has_open_template, hide_templates, is_kept, keep, keep_file, show_templates,
 };
+use super::secrets::may_be_secret;
 
 /// Values that one document may unfold to, aliases counted each time they are used.
 const MAX_VALUES: usize = 2_000_000;
@@ -203,6 +203,7 @@ impl Builder<'_, '_> {
             node: Arc::new(Node {
                 place: open.place.clone(),
                 value,
+                from_env: false,
             }),
             values: open.values,
         };
@@ -232,6 +233,7 @@ impl Builder<'_, '_> {
         let is_file = tag.is_some_and(|tag| tag.handle == "!" && tag.suffix == "file");
         let is_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
         let mut is_known = true;
+        let mut from_env = false;
         if let Some(tag) = tag
             && !is_file
             && !(tag.is_yaml_core_schema()
@@ -268,6 +270,7 @@ impl Builder<'_, '_> {
             } else {
                 self.references.evaluate(hidden, &place, self.diagnostics)
             };
+            from_env = evaluated.is_some();
             match evaluated {
                 // Evaluated text takes its type as if it stood in the file.
                 Some(evaluated) => self.typed(evaluated.into_value(plain), plain),
@@ -280,6 +283,7 @@ impl Builder<'_, '_> {
             node: Arc::new(Node {
                 place: place.clone(),
                 value,
+                from_env,
             }),
             values: 1,
         };

@@ -26,10 +26,15 @@ pub(in super::super) async fn run(
         }
         .into());
     }
-    let kind = kind_of(&arguments.kind)?;
+    let kind = kind_of(&arguments.entity.kind)?;
     let node = Node::read(connection, "delete", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
-    let entity = find(current, kind, &arguments.name, &arguments.parents)?;
+    let entity = find(
+        current,
+        kind,
+        &arguments.entity.name,
+        &arguments.entity.parents,
+    )?;
     let gone = cascade(current, entity)?;
     let kept = current
         .iter()

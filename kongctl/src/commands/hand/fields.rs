@@ -108,6 +108,7 @@ fn said(value: NodeValue) -> Arc<Node> {
     Arc::new(Node {
         place: place(),
         value,
+        from_env: false,
     })
 }
 

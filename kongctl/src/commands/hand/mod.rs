@@ -10,6 +10,7 @@ mod fields;
 mod patch;
 
 use anyhow::Context as _;
+use serde_json::{Map, Value};
 
 use crate::admin::client::{Client, Mode};
 use crate::admin::entities::Kind;
@@ -51,6 +52,8 @@ pub(super) fn kind_of(word: &str) -> Result<Kind, UsageError> {
 struct Node {
     client: Client,
     read: Read,
+    /// Only these fields of the one entity are sent.
+    partial: Option<Map<String, Value>>,
 }
 
 impl Node {
@@ -75,7 +78,11 @@ impl Node {
         let read = read_node(&client, kinds, plugins, true)
             .await
             .context("cannot read the node's configuration")?;
-        Ok(Self { client, read })
+        Ok(Self {
+            client,
+            read,
+            partial: None,
+        })
     }
 
     /// Plans what brings the node to `desired`, and carries it out. `keeps_others`: what is not desired stays.
@@ -95,8 +102,11 @@ impl Node {
             select_tags: Vec::new(),
             keeps_unnamed: keeps_others,
         };
-        let plan = plan::diff::diff(&current, desired, &scope, &schemas)
+        let mut plan = plan::diff::diff(&current, desired, &scope, &schemas)
             .context("there is no way to make these changes")?;
+        for change in &mut plan.changes {
+            change.partial.clone_from(&self.partial);
+        }
         let planned = Planned {
             client: self.client,
             standing,

@@ -1,4 +1,4 @@
-//! `patch KIND NAME`: some fields of one entity; the others are what the node has.
+//! `patch KIND NAME`: some fields of one entity. Only they are sent, so that what another writer does to the others stays.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(in super::super) async fn run(
     profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let kind = kind_of(&arguments.kind)?;
+    let kind = kind_of(&arguments.entity.kind)?;
     if arguments.fields.is_empty() {
         return Err(UsageError {
             message: "say what to change: --set FIELD=VALUE, --json or --file".to_owned(),
@@ -39,7 +39,12 @@ pub(in super::super) async fn run(
     diagnostics.into_result()?;
     let mut node = Node::read(connection, "patch", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
-    let entity = find(current, kind, &arguments.name, &arguments.parents)?;
+    let entity = find(
+        current,
+        kind,
+        &arguments.entity.name,
+        &arguments.entity.parents,
+    )?;
     let schemas = schemas(&node.client, &[entity]).await?;
     let mut patched = entity.clone();
     for field in ["created_at", "updated_at"] {
@@ -57,6 +62,9 @@ pub(in super::super) async fn run(
         merge(slot.or_insert(Value::Null), &value);
     }
     check(kind, &patched, &schemas)?;
+    let names = said.entries().iter().map(|entry| entry.key.clone());
+    let body = names.filter_map(|name| Some((name.clone(), patched.body.get(&name)?.clone())));
+    node.partial = Some(body.collect());
     node.read.schemas = schemas;
     let desired = Desired {
         entities: Inventory::new([patched]),

@@ -13,7 +13,7 @@ use crate::state::Entity;
 use crate::state::current::Inventory;
 
 use super::super::compare::compare;
-use super::super::diff::check_dependents;
+use super::super::diff::{check_dependents, hide};
 use super::super::{Action, Change, Plan, PlanError, digest, order};
 use super::{SavedChange, SavedPlan, subjects};
 
@@ -253,12 +253,13 @@ impl Seen<'_> {
                 .get(kind, &saved.id)
                 .map(|entity| entity.body.clone()),
         };
-        let fields = match (saved.action, &before, &saved.entity) {
+        let mut fields = match (saved.action, &before, &saved.entity) {
             (Action::Update, Some(before), Some(after)) => {
                 compare(kind, after, before, self.schemas, self.hashed_passwords)
             }
             _ => Vec::new(),
         };
+        hide(&mut fields, &saved.hidden);
         Change {
             action: saved.action,
             kind,
@@ -269,6 +270,8 @@ impl Seen<'_> {
             fields,
             reason: saved.reason,
             source: saved.source.clone(),
+            partial: None,
+            hidden: saved.hidden.clone(),
         }
     }
 }

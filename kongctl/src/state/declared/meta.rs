@@ -214,6 +214,7 @@ impl Reader<'_> {
         let node = Node {
             place: node.place.clone(),
             value: NodeValue::Map(known.cloned().collect()),
+            from_env: false,
         };
         self.defaults.insert(kind, Arc::new(node));
     }

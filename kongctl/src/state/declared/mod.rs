@@ -26,7 +26,7 @@ use super::diagnostics::Diagnostics;
 use super::node::Node;
 
 pub(crate) use check::check_plugins;
-pub(crate) use ours::check_our_plugins;
+pub(crate) use ours::{check_our_plugins, our_schemas};
 pub(crate) use render::render;
 pub(crate) use upgrade::{marked_path, upgraded};
 

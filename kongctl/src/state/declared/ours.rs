@@ -3,6 +3,8 @@
 use llm_plugin_server::check::{Path, Step, Subject};
 use serde_json::{Value, json};
 
+use crate::admin::schema::Schemas;
+
 use super::super::diagnostics::{Diagnostics, Place};
 use super::super::node::{Node, NodeValue};
 use super::{Configuration, Kind};
@@ -35,6 +37,17 @@ pub(crate) fn check_our_plugins(configuration: &Configuration, diagnostics: &mut
             diagnostics.add_with_help(place, message, problem.hint);
         }
     }
+}
+
+/// The schemas of our plugins, which need no node.
+pub(crate) fn our_schemas() -> Schemas {
+    let mut schemas = Schemas::default();
+    for subject in Subject::all() {
+        let schema = subject.schema();
+        let answer = json!({ "fields": [{ "config": schema.as_json() }] });
+        schemas.add_plugin(subject.name, &answer);
+    }
+    schemas
 }
 
 fn collect_unset(node: &Node, path: &Path, found: &mut Vec<Path>) {

@@ -45,6 +45,7 @@ impl Reader<'_> {
             let value = Arc::new(Node {
                 place: url_node.place.clone(),
                 value,
+                from_env: url_node.from_env,
             });
             entries.retain(|entry| entry.key != key);
             entries.push(entry_at(key, url_node, value));
@@ -121,6 +122,7 @@ fn null_at(node: &Node) -> Arc<Node> {
     Arc::new(Node {
         place: node.place.clone(),
         value: NodeValue::Null,
+        from_env: false,
     })
 }
 
@@ -133,5 +135,6 @@ fn with_entries(node: &Node, entries: Vec<Entry>) -> Arc<Node> {
     Arc::new(Node {
         place: node.place.clone(),
         value: NodeValue::Map(entries),
+        from_env: false,
     })
 }

@@ -68,6 +68,7 @@ fn with(node: &Node, value: NodeValue) -> Arc<Node> {
     Arc::new(Node {
         place: node.place.clone(),
         value,
+        from_env: node.from_env,
     })
 }
 
