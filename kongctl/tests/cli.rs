@@ -60,9 +60,25 @@ impl World {
     async fn run(&self, line: &str) -> String {
         run(line, self.files.path(), self.gateway.admin_addr()).await
     }
+
+    /// The same where there is room for so many columns.
+    async fn run_in(&self, line: &str, columns: usize) -> String {
+        let room = columns.to_string();
+        let (directory, admin) = (self.files.path(), self.gateway.admin_addr());
+        run_with(line, directory, admin, &[("COLUMNS", &room)]).await
+    }
 }
 
 async fn run(line: &str, directory: &Path, admin: SocketAddr) -> String {
+    run_with(line, directory, admin, &[]).await
+}
+
+async fn run_with(
+    line: &str,
+    directory: &Path,
+    admin: SocketAddr,
+    environment: &[(&str, &str)],
+) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kongctl"));
     command
         .args(line.split_whitespace())
@@ -70,6 +86,7 @@ async fn run(line: &str, directory: &Path, admin: SocketAddr) -> String {
         .env_clear()
         .env("KONGCTL_ADMIN_URL", format!("http://{admin}"))
         .env("HOME", directory)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || command.output())
         .await
@@ -532,4 +549,110 @@ async fn a_token_is_three_parts_and_a_shell_gets_its_script() {
         script.contains("exit code: 0") && script.contains("_kongctl"),
         "{script}"
     );
+}
+
+/// `run` itself fails where a text with `s3cret` is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_from_the_environment_into_a_plugin_is_not_shown() {
+    let world = World::new(Database::Memory).await;
+    let file = FILE.replace(
+        "{name: key-auth, config: {key_names: [apikey]}}",
+        "{name: post-function, config: {access: ['-- ${{ env \"AGENT_KEY\" }}'], header_filter: ['-- plain']}}",
+    );
+    world.write("kong.yml", &file);
+    let (directory, admin) = (world.files.path(), world.gateway.admin_addr());
+    let with_key =
+        async |line: &str, key: &str| run_with(line, directory, admin, &[("AGENT_KEY", key)]).await;
+    let created = with_key("diff -o json kong.yml", "s3cret-old").await;
+    assert!(
+        created.contains("[redacted]") && created.contains("-- plain"),
+        "{created}"
+    );
+    with_key("sync --journal off kong.yml", "s3cret-old").await;
+    with_key("plan -o plan.json kong.yml", "s3cret-new").await;
+    for line in ["diff kong.yml", "diff -o json kong.yml", "plan kong.yml"] {
+        let seen = with_key(line, "s3cret-new").await;
+        assert!(
+            seen.contains("config.access") && seen.contains("[redacted]"),
+            "{seen}"
+        );
+    }
+    let done = with_key("sync --journal off -o json --plan plan.json", "").await;
+    assert!(done.contains("exit code: 0"), "{done}");
+}
+
+/// Long names, many tags, long lists: what does not fit gives way or is told row by row.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_pages_keep_to_eighty_columns_and_lose_nothing_in_a_pipe() {
+    let world = World::new(Database::Memory).await;
+    let long = |letter: &str| letter.repeat(60);
+    let file = format!(
+        "services:\n- name: {name}\n  host: {host}.example\n  tags: [{tags}]\n  routes:\n  - {{name: {name}-route, paths: [/{path}, /{path}/two], tags: [{tags}], plugins: [{{name: key-auth, tags: [{tags}]}}]}}\nconsumers:\n- {{username: {name}, custom_id: {host}, keyauth_credentials: [{{key: k, tags: [{tags}]}}], acls: [{{group: {path}}}]}}\nupstreams: [{{name: {name}-pool, targets: [{{target: '{host}.example:80'}}]}}]\n",
+        name = long("n"),
+        host = long("h"),
+        path = long("p"),
+        tags = (0..12)
+            .map(|number| format!("tag-number-{number}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    world.write("wide.yml", &file);
+    world.run("sync --journal off wide.yml").await;
+    let name = long("n");
+    let lines = [
+        "status".to_owned(),
+        "get services".to_owned(),
+        "get routes".to_owned(),
+        "get plugins".to_owned(),
+        "get targets".to_owned(),
+        format!("get consumer {name}"),
+        format!("describe service {name}"),
+        format!("describe route {name}-route"),
+        format!("describe consumer {name}"),
+        "rollback --list".to_owned(),
+    ];
+    for line in &lines {
+        let seen = world.run_in(line, 80).await;
+        assert!(seen.contains("exit code: 0"), "{seen}");
+        for shown in seen.lines().skip(2) {
+            assert!(shown.chars().count() <= 80, "{line}: {shown}");
+        }
+        let piped = world.run(line).await;
+        assert!(!piped.contains('…') && !piped.contains('\u{1b}'), "{piped}");
+    }
+    let whole = world.run("get services").await;
+    assert!(
+        whole.contains(&long("n")) && whole.contains("tag-number-11"),
+        "{whole}"
+    );
+    let page = world.run_in(&format!("describe service {name}"), 80).await;
+    assert!(
+        page.contains("tag-number-11"),
+        "what is wrapped is all there: {page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_said_of_its_plugins_serves_without_it() {
+    let world = World::new(Database::Memory).await;
+    let wrong = FILE.replace("key_names: [apikey]", "key_nmes: [apikey]");
+    world.write("wrong.yml", &wrong);
+    let gone = "http://127.0.0.1:1";
+    let mut seen = vec![
+        world.run("validate wrong.yml").await,
+        world.run("plugin schema key-auth --offline").await,
+        world.run("diff --no-cache kong.yml").await,
+        world.run("validate wrong.yml").await,
+        world.run("diff kong.yml").await,
+        world.run("validate wrong.yml").await,
+        world.run("validate --no-cache wrong.yml").await,
+    ];
+    // Another node said nothing.
+    seen.push(
+        world
+            .run(&format!("validate --admin-url {gone} wrong.yml"))
+            .await,
+    );
+    seen.push(world.run("plugin schema key-auth --offline -o name").await);
+    insta::assert_snapshot!(seen.join("\n"));
 }

@@ -7,10 +7,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn run(line: &str) -> String {
+    run_with(line, &[])
+}
+
+fn run_with(line: &str, environment: &[(&str, &str)]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_kongctl"))
         .args(line.split_whitespace())
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubernetes"))
         .env_clear()
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -81,4 +86,21 @@ fn a_secret_is_in_a_secret_and_nowhere_else() {
     {
         assert!(object.contains("kind: Secret"), "{object}");
     }
+}
+
+/// Nobody told what Kong's own plugins keep where; what an environment variable says in them is a secret.
+#[test]
+fn what_comes_from_the_environment_into_a_plugin_is_in_a_secret() {
+    let environment = [
+        ("AGENT_KEY", "s3cret-key"),
+        ("ISSUER", "https://idp.example"),
+    ];
+    let seen = run_with("to-k8s environment.yml", &environment);
+    for object in seen
+        .split("---\n")
+        .filter(|object| object.contains("s3cret"))
+    {
+        assert!(object.contains("kind: Secret"), "{object}");
+    }
+    insta::assert_snapshot!(seen);
 }
