@@ -7,7 +7,7 @@
 //! 3. There, a text from an environment variable is secret too, unless a schema has a field of its own for it: it stands in a list or a
 //!    map of anything (a header, say), or nobody told what it is.
 //!
-//! Numbers and booleans are none, nor is a reference to a vault.
+//! Numbers and booleans are none, nor is a reference to a vault, nor, in a plugin, what is called a public key.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -57,6 +57,11 @@ fn sounds_secret(name: &str) -> bool {
             .iter()
             .any(|end| name.ends_with(end))
         || ["token", "credential"].contains(&name.as_str())
+}
+
+/// What a field is called whose value anybody may see.
+fn is_public(name: &str) -> bool {
+    name.starts_with("public_key")
 }
 
 /// True of what can be a secret at all.
@@ -159,7 +164,7 @@ fn below(
 ) {
     match value {
         Value::Object(map) => {
-            for (name, value) in map {
+            for (name, value) in map.iter().filter(|(name, _)| !is_public(name)) {
                 let known = known.named(name);
                 let path = format!("{path}/{}", escaped(name));
                 let source = source.and_then(|node| node.get(name)).map(|node| &**node);
@@ -253,7 +258,7 @@ mod tests {
     fn without_a_schema_names_tell_and_what_an_environment_variable_says_is_secret() {
         let text = r#"
 redis: {host: valkey, password: p, username: u, port: 1}
-issuers: [{issuer: i, secrets: [s, t]}]
+issuers: [{issuer: i, secrets: [s, t], public_keys: ['${{ env "PUBLIC" }}']}]
 client_secret: "{vault://env/x}"
 secret_is_base64: true
 add: {headers: ["x-a: b", 'authorization: Bearer ${{ env "KEY" }}']}
