@@ -186,6 +186,8 @@ mod tests {
             fields: Vec::new(),
             reason: Reason::Differs,
             source: None,
+            partial: None,
+            hidden: Vec::new(),
         };
         let (first, again) = (Call::first(&change), Call::repeatable(&change));
         assert_eq!(
