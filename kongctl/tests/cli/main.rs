@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
+mod verbs;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
