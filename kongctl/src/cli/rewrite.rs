@@ -129,7 +129,7 @@ pub(crate) struct AddTags {
     /// Only these entities: a kind, or one by name or id; may be repeated.
     #[arg(long = "to", value_name = "KIND[/NAME]")]
     targets: Vec<Target>,
-    /// Only what this JSONPath finds, such as $..routes[*]; may be repeated.
+    /// Only what this JSONPath finds, such as `$..routes[*]`; may be repeated.
     #[arg(long = "selector", value_name = "JSONPATH", conflicts_with = "targets")]
     selectors: Vec<Selector>,
 }
@@ -166,7 +166,7 @@ pub(crate) struct AddPlugins {
     /// On these entities: all services, routes or consumers, or one by name or id; may be repeated. None: for all requests.
     #[arg(long = "to", value_name = "KIND[/NAME]")]
     pub(crate) targets: Vec<Target>,
-    /// On what this JSONPath finds, such as $..routes[*]; may be repeated.
+    /// On what this JSONPath finds, such as `$..routes[*]`; may be repeated.
     #[arg(long = "selector", value_name = "JSONPATH", conflicts_with = "targets")]
     selectors: Vec<Selector>,
     /// Replace plugins of the same name.
