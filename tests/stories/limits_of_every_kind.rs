@@ -53,7 +53,7 @@ pub(crate) async fn concurrent_streams_are_limited_until_one_ends_or_its_client_
     world: &mut World,
 ) -> Result<()> {
     let caller = world.tenant("/slots/v1", "crowd").await?;
-    let short = Running::start(world, &caller, "slot-short", 20).await?;
+    let short = Running::start(world, &caller, "slot-short", 120).await?;
     let long = Running::start(world, &caller, "slot-long", 4000).await?;
     refused(&caller).await.context("beside two streams")?;
     short.0.await??;
