@@ -185,7 +185,7 @@ pub(crate) async fn whoever_waits_as_told_passes_whatever_the_window(
         // A tenth of jitter, and what is rounded up.
         let most = Duration::from_millis(longest) * 11 / 10 + Duration::from_millis(50);
         ensure!(told <= most, "{path}: told to wait {told:?}");
-        tokio::time::sleep(told).await;
+        sleep(told).await;
         granted(&caller, &body)
             .await
             .with_context(|| format!("{path}, after {told:?}"))?;
