@@ -60,13 +60,7 @@ fn plays(target: Target) -> Vec<(&'static str, Play)> {
 }
 
 fn main() -> ExitCode {
-    match suite() {
-        Ok(suite) => suite.run(),
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Suite::main(suite())
 }
 
 fn suite() -> Result<Suite> {

@@ -31,13 +31,7 @@ use case::Case;
 use deck::Deck;
 
 fn main() -> ExitCode {
-    match suite() {
-        Ok(suite) => suite.run(),
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Suite::main(suite())
 }
 
 fn suite() -> Result<Suite> {

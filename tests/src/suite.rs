@@ -58,8 +58,19 @@ impl Suite {
         }
     }
 
+    /// Runs the tests, or tells why there are none: all that a `main` does.
+    pub fn main(suite: Result<Self>) -> ExitCode {
+        match suite {
+            Ok(suite) => suite.run(),
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
     /// Runs what the command line chooses, and stops every world.
-    pub fn run(self) -> ExitCode {
+    fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         // One test of each gateway: they wait for time to pass more than for a processor.
         arguments.test_threads.get_or_insert(Target::ALL.len());

@@ -233,13 +233,7 @@ fn without_bundled(target: Target) -> Option<&'static str> {
 }
 
 fn main() -> ExitCode {
-    match suite() {
-        Ok(suite) => suite.run(),
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    Suite::main(suite())
 }
 
 fn suite() -> Result<Suite> {
