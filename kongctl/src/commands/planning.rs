@@ -1,6 +1,7 @@
 //! From files, or from a saved plan, and from what nodes have, to plans.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -99,15 +100,19 @@ pub(super) async fn plan_files(
         keeps_unnamed: wish.keeps_unnamed,
     };
     let clients = connect_all(connection)?;
-    let nodes = clients
+    let configuration = Arc::new(configuration);
+    let nodes: Vec<_> = clients
         .into_iter()
-        .map(|client| plan_node(client, &configuration, &scope, wish.standing));
+        .map(|client| plan_node(client, configuration.clone(), &scope, wish.standing))
+        .collect();
+    // The last node takes it, the others copy it.
+    drop(configuration);
     Ok((try_join_all(nodes).await?, scope))
 }
 
 async fn plan_node(
     client: Client,
-    configuration: &Configuration,
+    configuration: Arc<Configuration>,
     scope: &Scope,
     ask_standing: bool,
 ) -> anyhow::Result<Planned> {
@@ -126,11 +131,13 @@ async fn plan_node(
         .await
         .context("cannot read the node's configuration")?;
     let mut diagnostics = Diagnostics::default();
-    current::check_kinds(&client, configuration, &mut diagnostics).await?;
-    declared::check_plugins(configuration, &schemas, &mut diagnostics);
+    current::check_kinds(&client, &configuration, &mut diagnostics).await?;
+    declared::check_plugins(&configuration, &schemas, &mut diagnostics);
+    let hashed_passwords = configuration.hashed_passwords;
+    let configuration = Arc::unwrap_or_clone(configuration);
     let desired = resolve::resolve(configuration, &current, scope, &mut diagnostics);
     diagnostics.into_result()?;
-    let plan = plan::diff::diff(&current, &desired, scope, &schemas)
+    let plan = plan::diff::diff(&current, desired, scope, &schemas)
         .context("there is no way to make these changes")?;
     Ok(Planned {
         client,
@@ -138,7 +145,7 @@ async fn plan_node(
         current,
         schemas,
         plan,
-        hashed_passwords: desired.hashed_passwords,
+        hashed_passwords,
         undoes: None,
     })
 }

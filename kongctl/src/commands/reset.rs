@@ -55,7 +55,7 @@ async fn plan_reset(client: Client, scope: &Scope) -> anyhow::Result<Planned> {
     } = read_node(&client, Vec::new(), Vec::new(), true)
         .await
         .context("cannot read the node's configuration")?;
-    let plan = plan::diff::diff(&current, &Desired::default(), scope, &schemas)
+    let plan = plan::diff::diff(&current, Desired::default(), scope, &schemas)
         .context("there is no way to make these changes")?;
     Ok(Planned {
         client,

@@ -17,7 +17,7 @@ pub(super) fn run(arguments: &ToK8s, printer: Printer) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let configuration = read_files(&arguments.files.files, false, &mut diagnostics)?;
     let desired = resolve::resolve(
-        &configuration,
+        configuration,
         &Inventory::default(),
         &Scope::default(),
         &mut diagnostics,

@@ -75,7 +75,7 @@ pub(super) fn resolve_offline(
         &mut ignored
     };
     let scope = scope(configuration);
-    resolve::resolve(configuration, &Inventory::default(), &scope, told)
+    resolve::resolve(configuration.clone(), &Inventory::default(), &scope, told)
 }
 
 fn scope(configuration: &Configuration) -> Scope {
@@ -97,7 +97,12 @@ async fn online(
     )?;
     current::check_kinds(client, configuration, diagnostics).await?;
     declared::check_plugins(configuration, &schemas, diagnostics);
-    let desired = resolve::resolve(configuration, &current, &scope(configuration), diagnostics);
+    let desired = resolve::resolve(
+        configuration.clone(),
+        &current,
+        &scope(configuration),
+        diagnostics,
+    );
     if !diagnostics.is_empty() {
         // References are open: the node would be asked about half an entity.
         return Ok(());

@@ -273,7 +273,7 @@ mod tests {
         let payload_on = |current: &Inventory, path: &str| {
             let desired = desired_of(&text(path), current, &scope).unwrap();
             payload(
-                &diff(current, &desired, &scope, &schemas).unwrap(),
+                &diff(current, desired, &scope, &schemas).unwrap(),
                 current,
                 false,
             )
@@ -294,7 +294,7 @@ mod tests {
         let scope = Scope::default();
         let current = Inventory::default();
         let desired = desired_of(text, &current, &scope).unwrap();
-        let plan = diff(&current, &desired, &scope, &Schemas::default()).unwrap();
+        let plan = diff(&current, desired, &scope, &Schemas::default()).unwrap();
         let payload = payload(&plan, &current, false);
         let consumer = "b32379d9-3d28-5683-a79c-72139be6e34f";
         assert_eq!(payload["_transform"], false);

@@ -39,7 +39,7 @@ fn told(text: &str) -> Vec<String> {
     let documents = yaml::read("f", text, &references, &mut diagnostics);
     let configuration = declared::read(&documents, &mut diagnostics);
     let desired = resolve::resolve(
-        &configuration,
+        configuration,
         &Inventory::default(),
         &Scope::default(),
         &mut diagnostics,

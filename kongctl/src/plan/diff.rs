@@ -19,26 +19,34 @@ use crate::state::{Entity, secrets};
 use super::compare::compare;
 use super::{Action, Change, FieldChange, Plan, PlanError, Reason, order};
 
-/// What must change so that `current` is as `desired`.
+/// What must change so that `current` is as `desired`, whose bodies the changes take over.
 pub(crate) fn diff(
     current: &Inventory,
-    desired: &Desired,
+    desired: Desired,
     scope: &Scope,
     schemas: &Schemas,
 ) -> Result<Plan, PlanError> {
-    let replaced = replaced(current, desired, scope)?;
-    let mut changes = Vec::new();
+    let moved = replaced(current, &desired, scope)?;
+    let mut changes = if scope.keeps_unnamed {
+        Vec::new()
+    } else {
+        deletions(current, &desired, scope)
+    };
     let mut unchanged = 0;
-    for entity in desired.entities.iter() {
+    let Desired {
+        entities,
+        replaced,
+        hashed_passwords,
+    } = desired;
+    for entity in entities.into_entities() {
         let key = (entity.kind, entity.id.clone());
         match current.get(entity.kind, &entity.id) {
-            Some(before) if replaced.contains(&key) => {
+            Some(before) if moved.contains(&key) => {
                 changes.push(delete(before, Reason::GroundMoves));
                 changes.push(create(entity, Reason::GroundMoves, schemas));
             }
             None => {
-                let renumbered = desired
-                    .replaced
+                let renumbered = replaced
                     .iter()
                     .any(|(kind, new, _)| *kind == entity.kind && *new == entity.id);
                 let reason = if renumbered {
@@ -54,70 +62,76 @@ pub(crate) fn diff(
                     &entity.body,
                     &before.body,
                     schemas,
-                    desired.hashed_passwords,
+                    hashed_passwords,
                 );
                 if fields.is_empty() {
                     unchanged += 1;
                     continue;
                 }
-                let hidden = hidden(entity, schemas);
+                let hidden = hidden(&entity, schemas);
                 hide(&mut fields, &hidden);
-                let mut after = entity.body.clone();
+                let source = source(&entity);
+                let mut after = entity.body;
                 keep_made_values(entity.kind, before, &mut after);
                 changes.push(Change {
                     action: Action::Update,
                     kind: entity.kind,
-                    id: entity.id.clone(),
-                    label: entity.label.clone(),
+                    id: entity.id,
+                    label: entity.label,
                     before: Some(before.body.clone()),
                     after: Some(after),
                     fields,
                     reason: Reason::Differs,
-                    source: source(entity),
+                    source,
                     partial: None,
                     hidden,
                 });
             }
         }
     }
-    if !scope.keeps_unnamed {
-        let gone = current.iter().filter(|entity| {
-            scope.owns(entity) && !desired.entities.contains(entity.kind, &entity.id)
-        });
-        for entity in gone {
-            let renumbered = desired
-                .replaced
-                .iter()
-                .any(|(kind, _, old)| *kind == entity.kind && *old == entity.id);
-            let reason = if renumbered {
-                Reason::OtherId
-            } else {
-                Reason::Undeclared
-            };
-            changes.push(delete(entity, reason));
-        }
-    }
     check_dependents(current, &changes)?;
     order::plan(changes, unchanged)
+}
+
+/// What is ours and no file names.
+fn deletions(current: &Inventory, desired: &Desired, scope: &Scope) -> Vec<Change> {
+    let gone = current
+        .iter()
+        .filter(|entity| scope.owns(entity) && !desired.entities.contains(entity.kind, &entity.id));
+    gone.map(|entity| {
+        let renumbered = desired
+            .replaced
+            .iter()
+            .any(|(kind, _, old)| *kind == entity.kind && *old == entity.id);
+        let reason = if renumbered {
+            Reason::OtherId
+        } else {
+            Reason::Undeclared
+        };
+        delete(entity, reason)
+    })
+    .collect()
 }
 
 fn source(entity: &Entity) -> Option<Place> {
     entity.source.as_ref().map(|node| node.place.clone())
 }
 
-fn create(entity: &Entity, reason: Reason, schemas: &Schemas) -> Change {
+fn create(entity: Entity, reason: Reason, schemas: &Schemas) -> Change {
+    let hidden = hidden(&entity, schemas);
+    let source = source(&entity);
     Change {
         action: Action::Create,
         kind: entity.kind,
-        id: entity.id.clone(),
-        label: entity.label.clone(),
+        id: entity.id,
+        label: entity.label,
         before: None,
-        after: Some(entity.body.clone()),
+        after: Some(entity.body),
         fields: Vec::new(),
         reason,
-        source: source(entity),
+        source,
         partial: None,
-        hidden: hidden(entity, schemas),
+        hidden,
     }
 }
 
@@ -273,7 +287,7 @@ upstreams:
 
     fn plan(from: &Inventory, text: &str, scope: &Scope) -> Result<Plan, PlanError> {
         let desired = desired_of(text, from, scope).unwrap();
-        diff(from, &desired, scope, &Schemas::default())
+        diff(from, desired, scope, &Schemas::default())
     }
 
     fn told(plan: &Plan) -> Vec<String> {

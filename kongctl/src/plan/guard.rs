@@ -87,7 +87,7 @@ mod tests {
     fn plan(from: &str, to: &str) -> Plan {
         let (current, scope) = (stored(from), Scope::default());
         let desired = desired_of(to, &current, &scope).unwrap();
-        diff(&current, &desired, &scope, &Schemas::default()).unwrap()
+        diff(&current, desired, &scope, &Schemas::default()).unwrap()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
-use crate::state::Entity;
+use crate::state::{natural_key, references};
 
 use super::{Action, Change, Plan, PlanError};
 
@@ -71,15 +71,15 @@ fn link(changes: &[Change]) -> Vec<Vec<usize>> {
     let mut needs: Vec<HashSet<usize>> = vec![HashSet::new(); changes.len()];
     for (index, change) in changes.iter().enumerate() {
         if let Some(after) = &change.after {
-            for (to, id) in references(change, after) {
-                needs[index].extend(created.get(&(to, id.as_str())));
+            for (_, to, id, _) in references(change.kind, after) {
+                needs[index].extend(created.get(&(to, id)));
             }
             needs[index]
                 .extend(uniques(change, Some(after)).filter_map(|value| given_up.get(&value)));
         }
         if let Some(before) = &change.before {
-            for (to, id) in references(change, before) {
-                if let Some(deletion) = deleted.get(&(to, id.as_str())) {
+            for (_, to, id, _) in references(change.kind, before) {
+                if let Some(deletion) = deleted.get(&(to, id)) {
                     needs[*deletion].insert(index);
                 }
             }
@@ -96,20 +96,6 @@ fn link(changes: &[Change]) -> Vec<Vec<usize>> {
         .collect()
 }
 
-fn references(change: &Change, body: &Map<String, Value>) -> Vec<(Kind, String)> {
-    let entity = Entity {
-        kind: change.kind,
-        id: String::new(),
-        body: body.clone(),
-        label: String::new(),
-        source: None,
-    };
-    entity
-        .references()
-        .map(|(_, to, id, _)| (to, id.to_owned()))
-        .collect()
-}
-
 /// A value that only one entity of a kind may have: its id, a unique field, or the fields of its natural key together.
 type Unique = (Kind, String, Vec<String>);
 
@@ -118,37 +104,25 @@ fn uniques<'a>(
     body: Option<&'a Map<String, Value>>,
 ) -> impl Iterator<Item = Unique> + 'a {
     let kind = change.kind;
-    let entity = body.map(|body| Entity {
-        kind,
-        id: change.id.clone(),
-        body: body.clone(),
-        label: String::new(),
-        source: None,
-    });
-    entity.into_iter().flat_map(move |entity| {
+    body.into_iter().flat_map(move |body| {
         let fields = kind
             .record()
             .fields
             .iter()
-            .filter(|(_, field)| field.unique)
-            .filter_map(|(name, _)| {
-                Some((
-                    kind,
-                    name.clone(),
-                    vec![entity.body.get(name)?.as_str()?.to_owned()],
-                ))
-            });
-        let keys = kind
-            .spec()
-            .natural_keys
-            .iter()
-            .filter(|key| key.len() > 1 && kind != Kind::Certificate)
-            .filter_map(|key| Some((kind, key.join("+"), entity.natural_key(key)?)));
-        let id = (kind, "id".to_owned(), vec![entity.id.clone()]);
-        fields
-            .chain(keys)
-            .chain(std::iter::once(id))
-            .collect::<Vec<_>>()
+            .filter(|(_, field)| field.unique);
+        let fields = fields.filter_map(move |(name, _)| {
+            Some((
+                kind,
+                name.clone(),
+                vec![body.get(name)?.as_str()?.to_owned()],
+            ))
+        });
+        let keys = kind.spec().natural_keys.iter();
+        let keys = keys
+            .filter(move |key| key.len() > 1 && kind != Kind::Certificate)
+            .filter_map(move |key| Some((kind, key.join("+"), natural_key(body, key)?)));
+        let id = (kind, "id".to_owned(), vec![change.id.clone()]);
+        fields.chain(keys).chain(std::iter::once(id))
     })
 }
 

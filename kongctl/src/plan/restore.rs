@@ -382,7 +382,7 @@ consumers: [{username: bob}]
     fn journal(from: &str, to: &str, fates: &[&str]) -> Journal {
         let (current, scope) = (stored(from), Scope::default());
         let desired = desired_of(to, &current, &scope).unwrap();
-        let plan = diff(&current, &desired, &scope, &Schemas::default()).unwrap();
+        let plan = diff(&current, desired, &scope, &Schemas::default()).unwrap();
         let head = Head {
             kongctl_journal: VERSION,
             made_by: String::new(),

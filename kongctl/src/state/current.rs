@@ -29,6 +29,14 @@ impl Inventory {
         inventory
     }
 
+    /// An empty one with room for that many.
+    pub(crate) fn with_capacity(entities: usize) -> Self {
+        Self {
+            entities: Vec::with_capacity(entities),
+            by_id: HashMap::with_capacity(entities),
+        }
+    }
+
     /// Adds one; false if its kind and id are taken.
     pub(crate) fn insert(&mut self, entity: Entity) -> bool {
         let key = (entity.kind, entity.id.clone());
@@ -38,6 +46,11 @@ impl Inventory {
         self.by_id.insert(key, self.entities.len());
         self.entities.push(entity);
         true
+    }
+
+    /// The entities, in the order in which they came.
+    pub(crate) fn into_entities(self) -> Vec<Entity> {
+        self.entities
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entity> {
@@ -122,25 +135,25 @@ pub(crate) async fn check_kinds(
 
 /// Entities from the Admin API's lists.
 pub(crate) fn from_lists(lists: Vec<(Kind, Vec<Map<String, Value>>)>) -> Inventory {
-    let entities = lists.into_iter().flat_map(|(kind, entries)| {
-        entries.into_iter().filter_map(move |mut body| {
+    let mut inventory = Inventory::with_capacity(lists.iter().map(|(_, list)| list.len()).sum());
+    for (kind, entries) in lists {
+        for mut body in entries {
             let Some(Value::String(id)) = body.shift_remove("id") else {
-                return None;
+                continue;
             };
             if kind == Kind::Certificate {
                 // Kong repeats the names of a certificate's SNIs, which are entities of their own.
                 body.shift_remove("snis");
             }
-            Some(Entity {
+            inventory.insert(Entity {
                 kind,
                 id,
                 body,
                 label: String::new(),
                 source: None,
-            })
-        })
-    });
-    let mut inventory = Inventory::new(entities);
+            });
+        }
+    }
     inventory.name_all();
     inventory
 }

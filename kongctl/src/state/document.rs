@@ -491,7 +491,7 @@ upstreams:
             let text = yaml::write(&write(&state, &scope, &Schemas::default(), style));
             let desired = desired_of(&text, &state, &scope).unwrap();
             assert!(
-                diff(&state, &desired, &scope, &Schemas::default())
+                diff(&state, desired, &scope, &Schemas::default())
                     .unwrap()
                     .is_empty(),
                 "{text}"

@@ -62,17 +62,7 @@ impl Entity {
 
     /// The references that are set: (field, kind referred to, id, deleted together).
     pub(crate) fn references(&self) -> impl Iterator<Item = (&'static str, Kind, &str, bool)> {
-        let direct = self.kind.references().filter_map(|(field, kind, cascade)| {
-            Some((field, kind, self.reference(field)?, cascade))
-        });
-        // The one reference that is a list of plain ids.
-        let authorities = (self.kind == Kind::Service)
-            .then(|| self.body.get("ca_certificates").and_then(Value::as_array))
-            .flatten()
-            .into_iter()
-            .flatten()
-            .filter_map(|id| Some(("ca_certificates", Kind::CaCertificate, id.as_str()?, false)));
-        direct.chain(authorities)
+        references(self.kind, &self.body)
     }
 
     /// True if a person may mean this entity by `name`: one of its keys, its id, or what it is called here.
@@ -89,19 +79,42 @@ impl Entity {
     ///
     /// A key of several parts may lack references (a global plugin, a key without a set), never its first part.
     pub(crate) fn natural_key(&self, fields: &[&str]) -> Option<Vec<String>> {
-        let mut parts = Vec::with_capacity(fields.len());
-        for (index, field) in fields.iter().enumerate() {
-            match self.body.get(*field) {
-                Some(Value::String(text)) => parts.push(text.clone()),
-                Some(Value::Object(_)) => {
-                    parts.push(self.reference(field).unwrap_or_default().to_owned());
-                }
-                _ if index == 0 => return None,
-                _ => parts.push(String::new()),
-            }
-        }
-        Some(parts)
+        natural_key(&self.body, fields)
     }
+}
+
+/// The references that a body of this kind sets: (field, kind referred to, id, deleted together).
+pub(crate) fn references(
+    kind: Kind,
+    body: &Map<String, Value>,
+) -> impl Iterator<Item = (&'static str, Kind, &str, bool)> {
+    let direct = kind.references().filter_map(|(field, kind, cascade)| {
+        Some((field, kind, reference_id(body.get(field)?)?, cascade))
+    });
+    // The one reference that is a list of plain ids.
+    let authorities = (kind == Kind::Service)
+        .then(|| body.get("ca_certificates").and_then(Value::as_array))
+        .flatten()
+        .into_iter()
+        .flatten()
+        .filter_map(|id| Some(("ca_certificates", Kind::CaCertificate, id.as_str()?, false)));
+    direct.chain(authorities)
+}
+
+/// The values of a natural key's fields in a body, ids for references; nothing if the first is not set.
+pub(crate) fn natural_key(body: &Map<String, Value>, fields: &[&str]) -> Option<Vec<String>> {
+    let mut parts = Vec::with_capacity(fields.len());
+    for (index, field) in fields.iter().enumerate() {
+        match body.get(*field) {
+            Some(Value::String(text)) => parts.push(text.clone()),
+            Some(value @ Value::Object(_)) => {
+                parts.push(reference_id(value).unwrap_or_default().to_owned());
+            }
+            _ if index == 0 => return None,
+            _ => parts.push(String::new()),
+        }
+    }
+    Some(parts)
 }
 
 /// True if an entity with this body carries one of `tags`.

@@ -11,6 +11,7 @@
 //! 2. No reference is left open: Kong would answer some of them with 500.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -22,6 +23,7 @@ use super::current::Inventory;
 use super::declared::{Configuration, Declared};
 use super::diagnostics::{Diagnostics, suggestion};
 use super::ids;
+use super::node::Node;
 
 /// Which of a node's entities the files speak for.
 #[derive(Clone, Debug, Default)]
@@ -49,33 +51,39 @@ pub(crate) struct Desired {
     pub(crate) hashed_passwords: bool,
 }
 
-/// Gives every declared entity its id and its references.
+/// Gives every declared entity its id and its references. What the files say becomes what is desired, it is not copied.
 pub(crate) fn resolve(
-    configuration: &Configuration,
+    configuration: Configuration,
     current: &Inventory,
     scope: &Scope,
     diagnostics: &mut Diagnostics,
 ) -> Desired {
+    let Configuration {
+        entities,
+        lookup_tags,
+        hashed_passwords,
+        select_tags: _,
+    } = configuration;
     let mut resolver = Resolver {
-        configuration,
+        nodes: entities.iter().map(|each| each.node.clone()).collect(),
+        lookup_tags,
         current,
         scope,
         diagnostics,
         current_keys: natural_keys(current),
-        ids: vec![None; configuration.entities.len()],
+        ids: vec![None; entities.len()],
         names: HashMap::new(),
         keys: HashMap::new(),
         desired: Desired {
-            hashed_passwords: configuration.hashed_passwords,
+            entities: Inventory::with_capacity(entities.len()),
+            hashed_passwords,
             ..Desired::default()
         },
     };
-    for kind in Kind::all() {
-        for (index, declared) in configuration.entities.iter().enumerate() {
-            if declared.kind == kind {
-                resolver.entity(index, declared);
-            }
-        }
+    let mut in_order: Vec<(usize, Declared)> = entities.into_iter().enumerate().collect();
+    in_order.sort_by_key(|(_, declared)| declared.kind);
+    for (index, declared) in in_order {
+        resolver.entity(index, declared);
     }
     let mut desired = resolver.desired;
     desired.entities.name_all_beside(current);
@@ -127,7 +135,9 @@ fn content(entity: &Entity) -> Map<String, Value> {
 }
 
 struct Resolver<'a> {
-    configuration: &'a Configuration,
+    /// What was read of each declared entity.
+    nodes: Vec<Arc<Node>>,
+    lookup_tags: HashMap<Kind, Vec<String>>,
     current: &'a Inventory,
     scope: &'a Scope,
     diagnostics: &'a mut Diagnostics,
@@ -142,9 +152,13 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn entity(&mut self, index: usize, declared: &Declared) {
-        let kind = declared.kind;
-        let mut body = declared.fields.clone();
+    fn entity(&mut self, index: usize, declared: Declared) {
+        let Declared {
+            kind,
+            fields: mut body,
+            node,
+            parent,
+        } = declared;
         let given_id = match body.shift_remove("id") {
             Some(Value::String(id)) => Some(id.to_lowercase()),
             _ => None,
@@ -157,18 +171,18 @@ impl Resolver<'_> {
                         body.insert(field.to_owned(), json!({ "id": id }));
                         written.insert(field, word);
                     }
-                    None => self.unresolved(declared, field, to, &word),
+                    None => self.unresolved(&node, field, to, &word),
                 }
             }
         }
-        if let Some((field, parent)) = declared.parent {
+        if let Some((field, parent)) = parent {
             let Some(id) = self.ids[parent].clone() else {
                 return;
             };
             body.insert(field.to_owned(), json!({ "id": id }));
             written.remove(field);
         }
-        self.check_authorities(declared, &body);
+        self.check_authorities(kind, &node, &body);
         add_tags(&mut body, &self.scope.select_tags);
 
         let mut entity = Entity {
@@ -176,7 +190,7 @@ impl Resolver<'_> {
             id: String::new(),
             body,
             label: String::new(),
-            source: Some(declared.node.clone()),
+            source: Some(node),
         };
         let keys = keys_of(&entity);
         let existing = keys
@@ -203,25 +217,19 @@ impl Resolver<'_> {
             }
             (None, None) => ids::derive(kind, &entity.body, |field| written.get(field).cloned()),
         };
-        self.check_owner(declared, &entity);
+        self.check_owner(index, &entity);
         self.ids[index] = Some(entity.id.clone());
-        self.register(index, declared, &keys, entity);
+        self.register(index, &keys, entity);
     }
 
-    fn register(
-        &mut self,
-        index: usize,
-        declared: &Declared,
-        keys: &[(usize, Vec<String>)],
-        entity: Entity,
-    ) {
-        let kind = declared.kind;
+    fn register(&mut self, index: usize, keys: &[(usize, Vec<String>)], entity: Entity) {
+        let kind = entity.kind;
         for (number, key) in keys {
             if let Some(first) = self.keys.insert((kind, *number, key.clone()), index) {
-                let first = &self.configuration.entities[first].node.place;
+                let first = &self.nodes[first].place;
                 let message = format!("this {} is already declared at {first}", kind.singular());
                 self.diagnostics.add_with_help(
-                    &declared.node.place,
+                    &self.nodes[index].place,
                     message,
                     Some("remove or rename one of them"),
                 );
@@ -248,7 +256,7 @@ impl Resolver<'_> {
                 "the id of this {} is already taken by another",
                 kind.singular()
             );
-            self.diagnostics.add(&declared.node.place, message);
+            self.diagnostics.add(&self.nodes[index].place, message);
         }
     }
 
@@ -270,7 +278,6 @@ impl Resolver<'_> {
         })?;
         // What a sync is about to delete is no ground to stand on.
         let looked_up = self
-            .configuration
             .lookup_tags
             .get(&kind)
             .is_some_and(|tags| entity.has_tags(tags));
@@ -278,11 +285,8 @@ impl Resolver<'_> {
             .then(|| entity.id.clone())
     }
 
-    fn unresolved(&mut self, declared: &Declared, field: &str, to: Kind, word: &str) {
-        let place = declared
-            .node
-            .get(field)
-            .map_or(&declared.node.place, |node| &node.place);
+    fn unresolved(&mut self, node: &Node, field: &str, to: Kind, word: &str) {
+        let place = node.get(field).map_or(&node.place, |node| &node.place);
         let known = self
             .names
             .keys()
@@ -312,8 +316,8 @@ impl Resolver<'_> {
         );
     }
 
-    fn check_authorities(&mut self, declared: &Declared, body: &Map<String, Value>) {
-        if declared.kind != Kind::Service {
+    fn check_authorities(&mut self, kind: Kind, node: &Node, body: &Map<String, Value>) {
+        if kind != Kind::Service {
             return;
         }
         for id in body
@@ -324,12 +328,12 @@ impl Resolver<'_> {
             .filter_map(Value::as_str)
         {
             if self.lookup(Kind::CaCertificate, id).is_none() {
-                self.unresolved(declared, "ca_certificates", Kind::CaCertificate, id);
+                self.unresolved(node, "ca_certificates", Kind::CaCertificate, id);
             }
         }
     }
 
-    fn check_owner(&mut self, declared: &Declared, entity: &Entity) {
+    fn check_owner(&mut self, index: usize, entity: &Entity) {
         if let Some(existing) = self.current.get(entity.kind, &entity.id)
             && !self.scope.owns(existing)
         {
@@ -339,7 +343,7 @@ impl Resolver<'_> {
                 self.scope.select_tags.join(", ")
             );
             self.diagnostics.add_with_help(
-                &declared.node.place,
+                &self.nodes[index].place,
                 message,
                 Some("somebody else's file may own it: tag it on the node to take it over, or choose another name"),
             );
@@ -390,7 +394,7 @@ pub(crate) mod tests {
         let mut diagnostics = Diagnostics::default();
         let documents = yaml::read("kong.yml", text, &References::none(), &mut diagnostics);
         let configuration = declared::read(&documents, &mut diagnostics);
-        let desired = resolve(&configuration, current, scope, &mut diagnostics);
+        let desired = resolve(configuration, current, scope, &mut diagnostics);
         diagnostics
             .into_result()
             .map(|()| desired)

@@ -194,10 +194,17 @@ impl Builder<'_, '_> {
     fn close(&mut self) {
         let Some(open) = self.stack.pop() else { return };
         let value = match open.content {
-            Content::List(items) => NodeValue::List(items),
+            Content::List(mut items) => {
+                items.shrink_to_fit();
+                NodeValue::List(items)
+            }
             Content::Map {
                 entries, merged, ..
-            } => NodeValue::Map(merge(entries, &merged)),
+            } => {
+                let mut entries = merge(entries, &merged);
+                entries.shrink_to_fit();
+                NodeValue::Map(entries)
+            }
         };
         let built = Built {
             node: Arc::new(Node {

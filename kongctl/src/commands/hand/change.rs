@@ -116,10 +116,12 @@ async fn write(
     let current = &node.read.current;
     let mut diagnostics = Diagnostics::default();
     declared::check_plugins(&configuration, &node.read.schemas, &mut diagnostics);
-    let desired = resolve::resolve(&configuration, current, &scope, &mut diagnostics);
+    let desired = resolve::resolve(configuration, current, &scope, &mut diagnostics);
     diagnostics.into_result()?;
-    let mut own = desired.entities.of_kind(kind);
-    let there = own.find(|entity| current.contains(kind, &entity.id));
+    let there = desired
+        .entities
+        .of_kind(kind)
+        .find(|entity| current.contains(kind, &entity.id));
     if let Some(there) = there.filter(|_| order.verb == "create") {
         return Err(Refused {
             message: format!("{} {} is there already", kind.singular(), there.label),
@@ -128,5 +130,5 @@ async fn write(
         }
         .into());
     }
-    node.make(&desired, true, order, printer).await
+    node.make(desired, true, order, printer).await
 }

@@ -48,7 +48,7 @@ pub(in super::super) async fn run(
         execution: &arguments.safety.execution(),
         guard: guard(&arguments.safety, profile),
     };
-    node.make(&desired, false, &order, printer).await
+    node.make(desired, false, &order, printer).await
 }
 
 /// The entity, and all that Kong deletes with it.

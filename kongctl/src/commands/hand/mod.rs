@@ -88,7 +88,7 @@ impl Node {
     /// Plans what brings the node to `desired`, and carries it out. `keeps_others`: what is not desired stays.
     async fn make(
         self,
-        desired: &Desired,
+        desired: Desired,
         keeps_others: bool,
         order: &Order<'_>,
         printer: Printer,

@@ -75,7 +75,7 @@ pub(in super::super) async fn run(
         execution: &arguments.safety.execution(),
         guard: guard(&arguments.safety, profile),
     };
-    node.make(&desired, true, &order, printer).await
+    node.make(desired, true, &order, printer).await
 }
 
 /// The value with what is said of it: maps are merged, anything else is replaced.

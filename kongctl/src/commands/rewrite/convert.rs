@@ -146,7 +146,12 @@ fn scope(configuration: &Configuration) -> Scope {
 
 fn resolved(configuration: &Configuration, diagnostics: &mut Diagnostics) -> Desired {
     let scope = scope(configuration);
-    resolve::resolve(configuration, &Inventory::default(), &scope, diagnostics)
+    resolve::resolve(
+        configuration.clone(),
+        &Inventory::default(),
+        &scope,
+        diagnostics,
+    )
 }
 
 /// The value in the form asked for.

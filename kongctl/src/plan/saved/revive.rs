@@ -299,7 +299,7 @@ services:
     fn plan(from: &Inventory, text: &str) -> SavedPlan {
         let scope = Scope::default();
         let desired = desired_of(text, from, &scope).unwrap();
-        let plan = diff(from, &desired, &scope, &Schemas::default()).unwrap();
+        let plan = diff(from, desired, &scope, &Schemas::default()).unwrap();
         let origin = Origin {
             files: Vec::new(),
             nodes: Vec::new(),

@@ -41,7 +41,7 @@ pub(crate) struct Declared {
 }
 
 /// Everything that the files say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Configuration {
     /// Parents before what is nested in them.
     pub(crate) entities: Vec<Declared>,
