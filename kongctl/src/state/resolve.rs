@@ -90,15 +90,16 @@ pub(crate) fn resolve(
     desired
 }
 
-type KeyIndex = HashMap<(Kind, usize, Vec<String>), String>;
+/// Whose the natural keys are, by kind and number in the table: ids.
+type KeyIndex<'a> = HashMap<(Kind, usize, Vec<String>), &'a str>;
 
-fn natural_keys(inventory: &Inventory) -> KeyIndex {
+fn natural_keys(inventory: &Inventory) -> KeyIndex<'_> {
     let mut index = KeyIndex::new();
     for entity in inventory.iter() {
         for (number, key) in keys_of(entity) {
             index
                 .entry((entity.kind, number, key))
-                .or_insert_with(|| entity.id.clone());
+                .or_insert(&entity.id);
         }
     }
     index
@@ -141,11 +142,11 @@ struct Resolver<'a> {
     current: &'a Inventory,
     scope: &'a Scope,
     diagnostics: &'a mut Diagnostics,
-    current_keys: KeyIndex,
+    current_keys: KeyIndex<'a>,
     /// Ids given so far, by index of the declared entity.
     ids: Vec<Option<String>>,
-    /// What a reference may say: ids and names of declared entities.
-    names: HashMap<(Kind, String), String>,
+    /// What a reference may say, ids and names, and the index of the declared entity that it means.
+    names: HashMap<(Kind, String), usize>,
     /// Natural keys of declared entities, to find one declared twice.
     keys: HashMap<(Kind, usize, Vec<String>), usize>,
     desired: Desired,
@@ -197,7 +198,7 @@ impl Resolver<'_> {
             .iter()
             .find_map(|(number, key)| self.current_keys.get(&(kind, *number, key.clone())))
             .filter(|id| !self.desired.entities.contains(kind, id))
-            .cloned();
+            .map(|id| (*id).to_owned());
         entity.id = match (given_id, existing) {
             (Some(given), existing) => {
                 if let Some(old) =
@@ -244,13 +245,10 @@ impl Resolver<'_> {
             .map(|key| key[0])
         {
             if let Some(text) = entity.body.get(name).and_then(Value::as_str) {
-                self.names
-                    .entry((kind, text.to_owned()))
-                    .or_insert_with(|| entity.id.clone());
+                self.names.entry((kind, text.to_owned())).or_insert(index);
             }
         }
-        self.names
-            .insert((kind, entity.id.clone()), entity.id.clone());
+        self.names.insert((kind, entity.id.clone()), index);
         if !self.desired.entities.insert(entity) {
             let message = format!(
                 "the id of this {} is already taken by another",
@@ -261,8 +259,8 @@ impl Resolver<'_> {
     }
 
     fn lookup(&self, kind: Kind, word: &str) -> Option<String> {
-        if let Some(id) = self.names.get(&(kind, word.to_owned())) {
-            return Some(id.clone());
+        if let Some(index) = self.names.get(&(kind, word.to_owned())) {
+            return self.ids[*index].clone();
         }
         let entity = self.current.get(kind, word).or_else(|| {
             let keys = kind.spec().natural_keys;
