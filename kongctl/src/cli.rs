@@ -27,8 +27,8 @@ pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 pub(crate) use output::Output;
 pub(crate) use plugin::{FailOn, Judgement, Lint, PluginCommand, Scaffold, Schema};
 pub(crate) use rewrite::{
-    AddPlugins, AddTags, Convert, FormatFiles, Merge, OpenApi2Kong, Render, Rewrite, Rewritten,
-    Shape,
+    AddPlugins, AddTags, Convert, FormatFiles, ListTags, Merge, Namespace, OpenApi2Kong,
+    PatchFiles, RemoveTags, Render, Rewrite, Rewritten, Shape,
 };
 pub(crate) use token::{
     Algorithm, GivenToken, Inspect, JwksCommand, KeySource, Mint, Revoke, TokenCommand, Unrevoke,

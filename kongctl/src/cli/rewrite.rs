@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Files;
-use crate::syntax::{Selector, Target, Where};
+use crate::syntax::{Prefix, Selector, Target, Where};
 
 #[derive(Subcommand)]
 pub(crate) enum Rewrite {
@@ -23,6 +23,17 @@ pub(crate) enum Rewrite {
   kongctl add-tags --tag beta --to routes --to services/llm --in-place kong.yml
   kongctl add-tags --tag old --selector '$..routes[?@.protocols[0]==\"http\"]' kong.yml")]
     AddTags(AddTags),
+    /// Take tags off entities of files, comments kept.
+    #[command(after_help = "Examples:
+  kongctl remove-tags --tag beta kong.yml
+  kongctl remove-tags --tag team-a --keep-only --to routes --in-place kong.yml
+  kongctl remove-tags --keep-only kong.yml       all of them")]
+    RemoveTags(RemoveTags),
+    /// Say which tags the entities of files have, one a line.
+    #[command(after_help = "Examples:
+  kongctl list-tags gateway/
+  kongctl list-tags --to services -o json kong.yml")]
+    ListTags(ListTags),
     /// Put plugins on entities of files, or into the files themselves, comments kept.
     ///
     /// A plugin of the same name that is there already stays, unless --overwrite.
@@ -31,12 +42,40 @@ pub(crate) enum Rewrite {
   kongctl add-plugins --plugin-file limits.yml --to services --in-place kong.yml
   kongctl add-plugins --plugin-file plugins.yml kong.yml
 
+Nothing chosen means for all requests.
+
 A plugin file lists plugins, alone or under `plugins`; or, as decK's do, it says itself where they go:
   add-plugins:
   - selectors: ['$.services[*]']
     overwrite: false
     plugins: [{name: prometheus}]")]
     AddPlugins(AddPlugins),
+    /// Change fields in files, comments kept, as decK's `file patch` does.
+    ///
+    /// A field is set to a JSON value, or removed; a list is appended to each list that a selector finds. Nothing chosen means the
+    /// file itself. For an entity of a node, see `kongctl patch`.
+    #[command(after_help = "Examples:
+  kongctl patch-files --to services --value read_timeout:10000 kong.yml
+  kongctl patch-files --to routes/chat --value 'hosts:[\"a.example\"]' --value strip_path: --in-place kong.yml
+  kongctl patch-files --selector '$..routes[*].methods' --value '[\"OPTIONS\"]' kong.yml
+  kongctl patch-files --patch-file production.yml kong.yml
+
+A patch file is decK's:
+  _format_version: \"1.0\"
+  patches:
+  - selectors: ['$.services[*]']
+    values: {read_timeout: 10000}
+    remove: [retries]")]
+    PatchFiles(PatchFiles),
+    /// Put routes under a path prefix or other hosts, comments kept, as decK's `file namespace` does.
+    ///
+    /// What the services get does not change: a route that does not strip its path is given a `pre-function` that takes the prefix off.
+    /// Routes of TCP and TLS streams have no paths and get none.
+    #[command(after_help = "Examples:
+  kongctl namespace --path-prefix /team-a kong.yml
+  kongctl namespace --path-prefix /v2 --to routes/chat --in-place kong.yml
+  kongctl namespace --clear-hosts --host api.staging.example kong.yml")]
+    Namespace(Namespace),
     /// Join files into one, comments kept. Nothing is evaluated.
     #[command(after_help = "Examples:
   kongctl merge base.yml team-a.yml > kong.yml
@@ -85,7 +124,14 @@ impl Rewrite {
             Self::Render(arguments) => Some(&mut arguments.written.output_file),
             Self::Convert(arguments) => Some(&mut arguments.written.output_file),
             Self::OpenApi2Kong(arguments) => Some(&mut arguments.output_file),
-            Self::Format(_) | Self::AddTags(_) | Self::AddPlugins(_) | Self::Schema => None,
+            Self::Format(_)
+            | Self::AddTags(_)
+            | Self::RemoveTags(_)
+            | Self::ListTags(_)
+            | Self::AddPlugins(_)
+            | Self::PatchFiles(_)
+            | Self::Namespace(_)
+            | Self::Schema => None,
         }
     }
 }
@@ -126,6 +172,35 @@ pub(crate) struct AddTags {
     /// The tag; may be repeated.
     #[arg(long = "tag", required = true, value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) tags: Vec<String>,
+    #[command(flatten)]
+    pub(crate) to: Chosen,
+}
+
+#[derive(Args)]
+pub(crate) struct RemoveTags {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// The tag; may be repeated.
+    #[arg(long = "tag", required_unless_present = "keep_only", value_name = "TAG", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) tags: Vec<String>,
+    /// Remove all others instead.
+    #[arg(long)]
+    pub(crate) keep_only: bool,
+    #[command(flatten)]
+    pub(crate) from: Chosen,
+}
+
+#[derive(Args)]
+pub(crate) struct ListTags {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) of: Chosen,
+}
+
+/// What of a file a verb is about.
+#[derive(Args)]
+pub(crate) struct Chosen {
     /// Only these entities: a kind, or one by name or id; may be repeated.
     #[arg(long = "to", value_name = "KIND[/NAME]")]
     targets: Vec<Target>,
@@ -134,18 +209,18 @@ pub(crate) struct AddTags {
     selectors: Vec<Selector>,
 }
 
-impl AddTags {
-    pub(crate) fn to(&self) -> Where {
-        to(&self.targets, &self.selectors)
+impl Chosen {
+    /// The one or the other.
+    pub(crate) fn chosen(&self) -> Where {
+        if self.selectors.is_empty() {
+            Where::Entities(self.targets.clone())
+        } else {
+            Where::Selected(self.selectors.clone())
+        }
     }
-}
 
-/// What two flags choose, of which one is given at most.
-fn to(targets: &[Target], selectors: &[Selector]) -> Where {
-    if selectors.is_empty() {
-        Where::Entities(targets.to_vec())
-    } else {
-        Where::Selected(selectors.to_vec())
+    pub(crate) fn targets(&self) -> &[Target] {
+        &self.targets
     }
 }
 
@@ -163,21 +238,47 @@ pub(crate) struct AddPlugins {
     /// A file with plugins; may be repeated.
     #[arg(long = "plugin-file", value_name = "FILE")]
     pub(crate) plugin_files: Vec<PathBuf>,
-    /// On these entities: all services, routes or consumers, or one by name or id; may be repeated. None: for all requests.
-    #[arg(long = "to", value_name = "KIND[/NAME]")]
-    pub(crate) targets: Vec<Target>,
-    /// On what this JSONPath finds, such as `$..routes[*]`; may be repeated.
-    #[arg(long = "selector", value_name = "JSONPATH", conflicts_with = "targets")]
-    selectors: Vec<Selector>,
+    #[command(flatten)]
+    pub(crate) to: Chosen,
     /// Replace plugins of the same name.
     #[arg(long)]
     pub(crate) overwrite: bool,
 }
 
-impl AddPlugins {
-    pub(crate) fn to(&self) -> Where {
-        to(&self.targets, &self.selectors)
-    }
+#[derive(Args)]
+pub(crate) struct PatchFiles {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// KEY:JSON sets a field, KEY: removes it, a JSON list is appended; may be repeated.
+    #[arg(
+        long = "value",
+        value_name = "KEY:JSON",
+        required_unless_present = "patch_files"
+    )]
+    pub(crate) values: Vec<String>,
+    /// A file with patches; may be repeated.
+    #[arg(long = "patch-file", value_name = "FILE")]
+    pub(crate) patch_files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) to: Chosen,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("namespace").required(true).multiple(true).args(["path_prefix", "hosts", "clear_hosts"]))]
+pub(crate) struct Namespace {
+    #[command(flatten)]
+    pub(crate) rewritten: Rewritten,
+    /// What their paths are to start with, such as /team-a.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path_prefix: Option<Prefix>,
+    /// A host that they are for, too; may be repeated.
+    #[arg(long = "host", value_name = "HOST", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) hosts: Vec<String>,
+    /// Take the hosts away that they have.
+    #[arg(long)]
+    pub(crate) clear_hosts: bool,
+    #[command(flatten)]
+    pub(crate) to: Chosen,
 }
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::select::Sought;
 use super::{Content, Entry, File, Layout, Node, Scalar, Selector};
 use crate::admin::entities::Kind;
 use crate::state::declared::marked_path;
@@ -56,7 +57,7 @@ impl std::str::FromStr for Target {
 }
 
 impl Target {
-    fn is(&self, kind: Kind, entity: &Node) -> bool {
+    pub(super) fn is(&self, kind: Kind, entity: &Node) -> bool {
         let Some(name) = &self.name else {
             return self.kind == kind;
         };
@@ -119,11 +120,24 @@ impl Node {
         }
     }
 
+    /// Takes a key out of a map, with its comments; false if it is not there.
+    pub(super) fn remove(&mut self, name: &str) -> bool {
+        let Content::Map(entries, _) = &mut self.content else {
+            return false;
+        };
+        let before = entries.len();
+        entries.retain(|entry| entry.name != name);
+        entries.len() < before
+    }
+
+    /// True of a scalar that is written as nothing.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.content, Content::Scalar(Scalar::Source(source)) if matches!(source.as_str(), "" | "~" | "null"))
+    }
+
     /// Adds to a list. A value that is no list but null becomes one; false if it is anything else.
     pub(crate) fn push(&mut self, value: Node) -> bool {
-        if let Content::Scalar(Scalar::Source(source)) = &self.content
-            && matches!(source.as_str(), "" | "~" | "null")
-        {
+        if self.is_null() {
             self.content = Content::List(Vec::new(), Layout::default());
         }
         match &mut self.content {
@@ -155,20 +169,23 @@ impl File {
         }
     }
 
-    /// Adds tags; to all entities where nothing is chosen.
-    pub(crate) fn add_tags(&mut self, tags: &[String], to: &Where, diagnostics: &mut Diagnostics) {
-        match to {
+    /// Calls `change` with each map that is chosen; with every entity where nothing is.
+    pub(super) fn each_chosen(
+        &mut self,
+        chosen: &Where,
+        diagnostics: &mut Diagnostics,
+        change: &mut impl FnMut(&mut Node, &mut Diagnostics),
+    ) {
+        match chosen {
             Where::Entities(targets) => {
                 self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
                     if targets.is_empty() || targets.iter().any(|target| target.is(kind, entity)) {
-                        tag(entity, tags, diagnostics);
+                        change(entity, diagnostics);
                     }
                 });
             }
             Where::Selected(selectors) => {
-                self.each_selected(selectors, diagnostics, &mut |entity, diagnostics| {
-                    tag(entity, tags, diagnostics);
-                });
+                self.each_selected(selectors, Sought::Maps, diagnostics, change);
             }
         }
     }
@@ -192,18 +209,9 @@ impl File {
                     add(&mut document.root, diagnostics);
                 }
             }
-            Where::Entities(targets) => {
-                self.each_entity(diagnostics, &mut |kind, entity, diagnostics| {
-                    if targets.iter().any(|target| target.is(kind, entity)) {
-                        add(entity, diagnostics);
-                    }
-                });
-            }
-            Where::Selected(selectors) => {
-                self.each_selected(selectors, diagnostics, &mut |owner, diagnostics| {
-                    add(owner, diagnostics);
-                });
-            }
+            chosen => self.each_chosen(chosen, diagnostics, &mut |owner, diagnostics| {
+                add(owner, diagnostics);
+            }),
         }
     }
 
@@ -291,43 +299,6 @@ fn each_of_list(
             if let Some((child, _)) = kind.nested(&entry.name) {
                 each_of_list(child, &mut entry.value, diagnostics, change);
             }
-        }
-    }
-}
-
-fn tag(entity: &mut Node, tags: &[String], diagnostics: &mut Diagnostics) {
-    let merges = entity.get("<<").is_some();
-    let place = entity.place.clone();
-    if entity.get("tags").is_none() {
-        if merges {
-            if let Some(place) = place {
-                diagnostics.add_with_help(
-                    &place,
-                    "this entity may take its tags from `<<`",
-                    Some("give it `tags` of its own first"),
-                );
-            }
-            return;
-        }
-        entity.set("tags", from_json(&Json::Array(Vec::new())));
-    }
-    let Some(list) = entity.get_mut("tags") else {
-        return;
-    };
-    for tag in tags {
-        let there = list
-            .items()
-            .iter()
-            .any(|item| item.word().as_ref() == Some(tag));
-        if !there && !list.push(from_json(&Json::String(tag.clone()))) {
-            if let Some(place) = &list.place {
-                diagnostics.add_with_help(
-                    place,
-                    "`tags` is no list here",
-                    Some("write it as [a, b]"),
-                );
-            }
-            return;
         }
     }
 }

@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! `gaps` finds what a parser drops: comments, blank lines, the names of anchors. `read` joins that with the parser's events
-//! into the tree here; `write` writes a tree in one layout; `select` finds what `edit` changes, `merge` joins several.
+//! into the tree here; `write` writes a tree in one layout; `select` finds what `edit`, `patch`, `tags` and
+//! `namespace` change, `merge` joins several.
 //!
 //! # Invariants
 //!
@@ -14,8 +15,11 @@
 mod edit;
 mod gaps;
 mod merge;
+mod namespace;
+mod patch;
 mod read;
 mod select;
+mod tags;
 mod write;
 
 use serde_json::Value as Json;
@@ -26,6 +30,8 @@ use crate::state::yaml;
 
 pub(crate) use edit::{Target, Where};
 pub(crate) use merge::merge;
+pub(crate) use namespace::{Namespace, Prefix};
+pub(crate) use patch::Patch;
 pub(crate) use read::read;
 pub(crate) use select::Selector;
 pub(crate) use write::write;

@@ -1,4 +1,4 @@
-//! JSONPath selectors (RFC 9535), as decK's files of plugins have them: which maps of a file a verb is about.
+//! JSONPath selectors (RFC 9535), as decK's files of plugins and patches have them: which maps or lists of a file a verb is about.
 //!
 //! # Algorithm
 //!
@@ -31,9 +31,32 @@ impl std::str::FromStr for Selector {
     }
 }
 
+/// What a verb changes of what selectors find; it passes over the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Maps,
+    Lists,
+}
+
+impl Sought {
+    fn is(self, value: &Json) -> bool {
+        match self {
+            Self::Maps => value.is_object(),
+            Self::Lists => value.is_array(),
+        }
+    }
+
+    fn is_written(self, node: &Node) -> bool {
+        match self {
+            Self::Maps => matches!(node.content, Content::Map(..)),
+            Self::Lists => matches!(node.content, Content::List(..)),
+        }
+    }
+}
+
 /// One step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Key(String),
     Index(usize),
 }
@@ -44,11 +67,11 @@ impl Selector {
         self.0.to_string() == "$"
     }
 
-    fn find(&self, value: &Json) -> Vec<Vec<Step>> {
+    pub(super) fn find(&self, value: &Json, sought: Sought) -> Vec<Vec<Step>> {
         let found = self.0.query_located(value);
         found
             .iter()
-            .filter(|node| node.node().is_object())
+            .filter(|node| sought.is(node.node()))
             .map(|node| {
                 let steps = node.location().iter().map(|element| match element {
                     PathElement::Name(name) => Step::Key((*name).to_owned()),
@@ -61,10 +84,11 @@ impl Selector {
 }
 
 impl File {
-    /// Calls `change` with each map that any of `selectors` finds, once, in the order of the selectors.
+    /// Calls `change` with each map, or each list, that any of `selectors` finds, once, in the order of the selectors.
     pub(crate) fn each_selected(
         &mut self,
         selectors: &[Selector],
+        sought: Sought,
         diagnostics: &mut Diagnostics,
         change: &mut impl FnMut(&mut Node, &mut Diagnostics),
     ) {
@@ -73,11 +97,14 @@ impl File {
         };
         for (document, value) in self.documents.iter_mut().zip(&values) {
             let mut seen: Vec<Vec<Step>> = Vec::new();
-            for steps in selectors.iter().flat_map(|selector| selector.find(value)) {
+            let found = selectors
+                .iter()
+                .flat_map(|selector| selector.find(value, sought));
+            for steps in found {
                 if seen.contains(&steps) {
                     continue;
                 }
-                match document.root.at(&steps) {
+                match document.root.at(&steps, sought) {
                     Ok(node) => change(node, diagnostics),
                     Err(place) => {
                         if let Some(place) = place {
@@ -96,12 +123,25 @@ impl File {
 }
 
 impl Node {
+    /// Where the node is written to which these steps lead, or the last one on the way.
+    pub(super) fn place_at(&mut self, steps: &[Step]) -> Option<Place> {
+        match self.at(steps, Sought::Maps) {
+            Ok(node) => node.place.clone(),
+            Err(place) => place,
+        }
+    }
+
     /// The node where these steps lead; or how far they came.
-    fn at(&mut self, steps: &[Step]) -> Result<&mut Self, Option<Place>> {
+    pub(super) fn at(
+        &mut self,
+        steps: &[Step],
+        sought: Sought,
+    ) -> Result<&mut Self, Option<Place>> {
         let Some((step, rest)) = steps.split_first() else {
-            return match self.content {
-                Content::Map(..) => Ok(self),
-                _ => Err(self.place.clone()),
+            return if sought.is_written(self) {
+                Ok(self)
+            } else {
+                Err(self.place.clone())
             };
         };
         let place = self.place.clone();
@@ -113,7 +153,7 @@ impl Node {
             (Step::Index(index), Content::List(items, _)) => items.get_mut(*index),
             _ => None,
         };
-        next.ok_or(place)?.at(rest)
+        next.ok_or(place)?.at(rest, sought)
     }
 }
 
@@ -141,10 +181,15 @@ consumers: [{username: u}]
             .map(|text| text.parse())
             .collect::<Result<_, _>>()?;
         let mut names = Vec::new();
-        file.each_selected(&selectors, &mut diagnostics, &mut |node, _| {
-            let name = node.get("name").or_else(|| node.get("username"));
-            names.push(name.and_then(Node::word).unwrap_or_default());
-        });
+        file.each_selected(
+            &selectors,
+            Sought::Maps,
+            &mut diagnostics,
+            &mut |node, _| {
+                let name = node.get("name").or_else(|| node.get("username"));
+                names.push(name.and_then(Node::word).unwrap_or_default());
+            },
+        );
         diagnostics
             .into_result()
             .map_err(|error| error.to_string())?;

@@ -333,3 +333,174 @@ fn tags_and_plugins_are_added() {
     ]));
     insta::assert_snapshot!(seen.join("\n"));
 }
+
+/// Entities with tags of all sorts, and what patches may meet.
+const TAGGED: &str = "\
+_format_version: '3.0'
+services:
+# the model
+- name: llm   # ours
+  url: http://h
+  retries: 3
+  tags: [team-a, beta]  # who
+  routes:
+  - {name: chat, paths: [/chat], tags: [beta]}
+  - name: embed
+    paths:
+    - /embed   # vectors
+    methods: [POST]
+    tags:
+    - team-a
+    - ${{ env \"TAG\" }}
+consumers:
+- &someone
+  username: alice
+  tags: [team-b]
+- {<<: {tags: [team-c]}, username: bob}
+";
+
+#[test]
+fn tags_are_removed_and_listed() {
+    let without_merge = TAGGED.replace("- {<<: {tags: [team-c]}, username: bob}\n", "");
+    let world = World::new(&[("kong.yml", &without_merge), ("merge.yml", TAGGED)]);
+    let seen = [
+        world.run(&["list-tags", "kong.yml"]),
+        world.run(&["list-tags", "--to", "routes", "-o", "json", "kong.yml"]),
+        world.run(&["list-tags", "--selector", "$.consumers[*]", "kong.yml"]),
+        world.run(&["list-tags", "merge.yml"]),
+        world.run(&["remove-tags", "--tag", "beta", "kong.yml"]),
+        world.run(&[
+            "remove-tags",
+            "--tag",
+            "team-a",
+            "--keep-only",
+            "--to",
+            "services",
+            "kong.yml",
+        ]),
+        world.run(&["remove-tags", "--keep-only", "kong.yml"]),
+        world.run(&["remove-tags", "--tag", "team-c", "merge.yml"]),
+        world.run(&["remove-tags", "kong.yml"]),
+        world.run(&[
+            "remove-tags",
+            "--tag",
+            "beta",
+            "--selector",
+            "$",
+            "kong.yml",
+        ]),
+        world.run(&["remove-tags", "--in-place", "--tag", "beta", "kong.yml"]),
+        world.run(&["list-tags", "kong.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn files_are_patched_by_words_and_by_decks_patch_files() {
+    let production = r#"
+_format_version: "1.0"
+patches:
+- selectors: ["$.services[*]"]
+  values: {read_timeout: 10000, tags: [production]}
+  remove: [retries]
+- selectors: ["$..routes[*].methods"]
+  values: [OPTIONS]
+- values: {_info: {select_tags: [production]}}
+"#;
+    let wrong = |patch: &str| format!("patches:\n- {patch}\n");
+    let world = World::new(&[
+        ("kong.yml", TAGGED),
+        ("production.yml", production),
+        ("both.yml", &wrong("{values: {a: 1}, remove: [a]}")),
+        ("nothing.yml", &wrong("{selectors: [$]}")),
+        ("list.yml", &wrong("{values: [a]}")),
+        ("field.yml", &wrong("{selector: $, values: {a: 1}}")),
+        ("other.yml", "plugins: []\n"),
+    ]);
+    let patch = |words: &[&str]| world.run(&[&["patch-files"], words, &["kong.yml"]].concat());
+    let seen = [
+        patch(&["--patch-file", "production.yml"]),
+        patch(&[
+            "--to",
+            "services/llm",
+            "--value",
+            "read_timeout:10000",
+            "--value",
+            "retries:",
+        ]),
+        patch(&[
+            "--to",
+            "routes",
+            "--value",
+            "hosts:[\"a.example\"]",
+            "--value",
+            "_comment:\"it's: new\"",
+        ]),
+        patch(&["--selector", "$..routes[*].paths", "--value", "[\"/more\"]"]),
+        patch(&["--value", "_plugin_configs:{\"limits\": {\"minute\": 5}}"]),
+        patch(&["--to", "services/lm", "--value", "retries:1"]),
+        patch(&["--to", "consumers", "--value", "tags:"]),
+        patch(&["--value", "retries"]),
+        patch(&["--value", "host:h"]),
+        patch(&["--value", "a:1", "--value", "a:"]),
+        patch(&["--value", "a:1", "--value", "[1]"]),
+        patch(&["--to", "routes", "--value", "[1]"]),
+        patch(&["--patch-file", "both.yml"]),
+        patch(&["--patch-file", "nothing.yml"]),
+        patch(&["--patch-file", "list.yml"]),
+        patch(&["--patch-file", "field.yml"]),
+        patch(&["--patch-file", "other.yml"]),
+        patch(&[]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[test]
+fn routes_are_put_under_a_namespace() {
+    let file = "\
+services:
+- name: llm
+  url: http://h/v1
+  routes:
+  - {name: chat, paths: [/chat, \"~/embed/\\\\d+$\"]}  # strips
+  - name: whole
+    strip_path: false
+    paths:
+    - /   # all
+  - {name: hosted, hosts: [a.example], strip_path: false, plugins: [{name: pre-function, config: {access: [first()]}}]}
+routes:
+- {name: stream, protocols: [tcp], destinations: [{port: 9000}]}
+";
+    let other = "\
+services:
+- name: llm
+  url: http://h
+  plugins: [{name: pre-function, config: {access: [first()]}}]
+routes:
+- {name: whole, service: llm, paths: [/], strip_path: false}
+- {name: template, paths: [\"/${{ env \\\"A\\\" }}\"]}
+- {<<: {paths: [/merged]}, name: merged}
+";
+    let world = World::new(&[("kong.yml", file), ("other.yml", other)]);
+    let under = |words: &[&str]| world.run(&[&["namespace"], words, &["kong.yml"]].concat());
+    let seen = [
+        under(&["--path-prefix", "/team.a"]),
+        under(&["--path-prefix", "/v2/", "--to", "routes/chat"]),
+        under(&["--host", "b.example", "--selector", "$..routes[?@.hosts]"]),
+        under(&[
+            "--clear-hosts",
+            "--host",
+            "b.example",
+            "--to",
+            "routes/hosted",
+        ]),
+        under(&["--clear-hosts"]),
+        under(&["--path-prefix", "/v2", "--to", "routes/none"]),
+        under(&["--path-prefix", "/v2", "--to", "services"]),
+        under(&["--path-prefix", "/v2", "--selector", "$.services[*]"]),
+        under(&["--path-prefix", "v2"]),
+        under(&[]),
+        world.run(&["namespace", "--path-prefix", "/v2", "other.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}

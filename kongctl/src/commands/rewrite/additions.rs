@@ -11,12 +11,14 @@
 //! ```
 
 use anyhow::Context as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cli::AddPlugins;
 use crate::output::failure::UsageError;
-use crate::state::diagnostics::{Diagnostics, suggestion};
-use crate::syntax::{self, Selector, Where};
+use crate::state::diagnostics::Diagnostics;
+use crate::syntax::{self, Where};
+
+use super::patch_file;
 
 /// Plugins, and what they are added to.
 pub(super) struct Addition {
@@ -34,7 +36,7 @@ const FIELDS: [&str; 3] = ["selectors", "plugins", "overwrite"];
 
 /// Everything to add, in the order in which it is.
 pub(super) fn read(arguments: &AddPlugins) -> anyhow::Result<Vec<Addition>> {
-    let (to, overwrite) = (arguments.to(), arguments.overwrite);
+    let (to, overwrite) = (arguments.to.chosen(), arguments.overwrite);
     let mut additions = Vec::new();
     for text in &arguments.plugins {
         let plugin =
@@ -92,51 +94,17 @@ pub(super) fn read(arguments: &AddPlugins) -> anyhow::Result<Vec<Addition>> {
 }
 
 fn patches_of(patches: &Value, overwrite: bool) -> Result<Vec<Addition>, String> {
-    let list = patches
-        .as_array()
-        .ok_or_else(|| format!("`{PATCHES}` is a list of patches"))?;
-    let numbered = list.iter().enumerate();
-    numbered
-        .map(|(index, patch)| {
-            let source = format!("{PATCHES}[{index}]");
-            patch_of(patch, &source, overwrite).map_err(|message| format!("{source}{message}"))
+    patch_file::each(PATCHES, patches, &FIELDS, |patch, source| {
+        let own = match patch.get("overwrite") {
+            None => false,
+            Some(Value::Bool(own)) => *own,
+            Some(_) => return Err(".overwrite: true or false is wanted".to_owned()),
+        };
+        Ok(Addition {
+            source: source.to_owned(),
+            plugins: patch_file::list(patch, "plugins")?.to_vec(),
+            to: patch_file::selected(patch)?,
+            overwrite: own || overwrite,
         })
-        .collect()
-}
-
-fn patch_of(patch: &Value, source: &str, overwrite: bool) -> Result<Addition, String> {
-    let patch: &Map<String, Value> = patch.as_object().ok_or(": a patch is a map")?;
-    if let Some(unknown) = patch.keys().find(|key| !FIELDS.contains(&key.as_str())) {
-        let help = suggestion(unknown, FIELDS);
-        let help = help.unwrap_or_else(|| format!("known are {}", FIELDS.join(", ")));
-        return Err(format!(": unknown field `{unknown}`: {help}"));
-    }
-    let list = |field: &str| match patch.get(field) {
-        None => Ok([].as_slice()),
-        Some(Value::Array(list)) => Ok(list.as_slice()),
-        Some(_) => Err(format!(".{field}: a list is wanted")),
-    };
-    let selectors = list("selectors")?
-        .iter()
-        .map(|selector| match selector {
-            Value::String(text) => text.parse(),
-            other => Err(format!("`{other}` is no JSONPath: write it in quotes")),
-        })
-        .collect::<Result<Vec<Selector>, String>>()
-        .map_err(|message| format!(".selectors: {message}"))?;
-    let own = match patch.get("overwrite") {
-        None => false,
-        Some(Value::Bool(own)) => *own,
-        Some(_) => return Err(".overwrite: true or false is wanted".to_owned()),
-    };
-    Ok(Addition {
-        source: source.to_owned(),
-        plugins: list("plugins")?.to_vec(),
-        to: if selectors.is_empty() {
-            Where::Entities(Vec::new())
-        } else {
-            Where::Selected(selectors)
-        },
-        overwrite: own || overwrite,
     })
 }

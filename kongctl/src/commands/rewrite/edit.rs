@@ -1,39 +1,63 @@
-//! `add-tags` and `add-plugins`: what files lack.
+//! `add-tags`, `remove-tags`, `list-tags` and `add-plugins`: what files lack, or have too much of.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 
 use crate::admin::entities::Kind;
-use crate::cli::{AddPlugins, AddTags};
+use crate::cli::{AddPlugins, AddTags, ListTags, RemoveTags};
 use crate::output::Printer;
 use crate::output::failure::UsageError;
 use crate::state::diagnostics::Diagnostics;
 
 use super::super::Exit;
 use super::additions;
-use super::write::{self, Changed};
+use crate::syntax::Where;
 
 pub(super) fn add_tags(arguments: &AddTags, printer: Printer) -> anyhow::Result<Exit> {
-    let to = arguments.to();
-    if !to.is_open() && to.is_the_file() {
-        return Err(UsageError {
-            message: "`$` is the file itself, which has no tags: leave it out to tag all entities"
-                .to_owned(),
-        }
-        .into());
-    }
+    let to = entities(arguments.to.chosen())?;
+    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+        file.add_tags(&arguments.tags, &to, diagnostics);
+    })
+}
+
+pub(super) fn remove_tags(arguments: &RemoveTags, printer: Printer) -> anyhow::Result<Exit> {
+    let from = entities(arguments.from.chosen())?;
+    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+        file.remove_tags(&arguments.tags, arguments.keep_only, &from, diagnostics);
+    })
+}
+
+pub(super) fn list_tags(arguments: &ListTags, printer: Printer) -> anyhow::Result<Exit> {
+    let of = entities(arguments.of.chosen())?;
     let mut diagnostics = Diagnostics::default();
-    let mut changed = Vec::new();
-    for (text, mut file) in super::read(&arguments.rewritten.files.files)? {
-        file.add_tags(&arguments.tags, &to, &mut diagnostics);
-        let new = write::new_text(&text, &file)?;
-        changed.push(Changed { text, new });
+    let mut tags = BTreeSet::new();
+    for (_, mut file) in super::read(&arguments.files.files)? {
+        tags.extend(file.tags(&of, &mut diagnostics));
     }
     diagnostics.into_result()?;
-    write::finish(&changed, &arguments.rewritten, printer)
+    if printer.is_structured() {
+        printer.value(&json!({ "tags": tags }))?;
+    } else {
+        let lines: String = tags.iter().map(|tag| format!("{tag}\n")).collect();
+        printer.result(&lines)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What has tags: not the file itself.
+fn entities(chosen: Where) -> Result<Where, UsageError> {
+    if !chosen.is_open() && chosen.is_the_file() {
+        return Err(UsageError {
+            message: "`$` is the file itself, which has no tags: leave it out to mean all entities"
+                .to_owned(),
+        });
+    }
+    Ok(chosen)
 }
 
 pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::Result<Exit> {
-    for target in &arguments.targets {
+    for target in arguments.to.targets() {
         if target.kind.nested("plugins").is_none() {
             return Err(UsageError {
                 message: format!("{} has no plugins of its own", target.kind.with_article()),
@@ -68,20 +92,14 @@ pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::R
             .into());
         }
     }
-    let mut diagnostics = Diagnostics::default();
-    let mut changed = Vec::new();
-    for (text, mut file) in super::read(&arguments.rewritten.files.files)? {
+    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         for addition in &additions {
             file.add_plugins(
                 &addition.plugins,
                 &addition.to,
                 addition.overwrite,
-                &mut diagnostics,
+                diagnostics,
             );
         }
-        let new = write::new_text(&text, &file)?;
-        changed.push(Changed { text, new });
-    }
-    diagnostics.into_result()?;
-    write::finish(&changed, &arguments.rewritten, printer)
+    })
 }

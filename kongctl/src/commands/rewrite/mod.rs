@@ -1,6 +1,6 @@
 //! The verbs that rewrite files: no node is asked.
 //!
-//! `format`, `add-tags`, `add-plugins`, `merge` and `convert --to 3.x` change what is written and keep the rest, comments too;
+//! `format`, `add-tags`, `remove-tags`, `add-plugins`, `patch-files`, `namespace`, `merge` and `convert --to 3.x` change what is written and keep the rest, comments too;
 //! `render` and the other conversions write down what the files mean, `openapi2kong` what a description means to Kong.
 
 mod additions;
@@ -8,12 +8,15 @@ mod convert;
 mod edit;
 mod layout;
 mod merge;
+mod namespace;
 mod openapi;
+mod patch;
+mod patch_file;
 mod write;
 
 use std::path::PathBuf;
 
-use crate::cli::Rewrite;
+use crate::cli::{Rewrite, Rewritten};
 use crate::output::failure::UsageError;
 use crate::output::{self, Format, Printer};
 use crate::state::diagnostics::Diagnostics;
@@ -22,13 +25,18 @@ use crate::state::json_schema;
 use crate::syntax::{self, File};
 
 use super::Exit;
+use write::Changed;
 
 /// Runs one of the verbs.
 pub(super) fn run(command: &Rewrite, printer: Printer) -> anyhow::Result<Exit> {
     match command {
         Rewrite::Format(arguments) => layout::run(arguments, printer),
         Rewrite::AddTags(arguments) => edit::add_tags(arguments, printer),
+        Rewrite::RemoveTags(arguments) => edit::remove_tags(arguments, printer),
+        Rewrite::ListTags(arguments) => edit::list_tags(arguments, printer),
         Rewrite::AddPlugins(arguments) => edit::add_plugins(arguments, printer),
+        Rewrite::PatchFiles(arguments) => patch::run(arguments, printer),
+        Rewrite::Namespace(arguments) => namespace::run(arguments, printer),
         Rewrite::Merge(arguments) => merge::run(arguments, printer),
         Rewrite::Render(arguments) => convert::render(arguments, printer),
         Rewrite::Convert(arguments) => convert::run(arguments, printer),
@@ -51,6 +59,23 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<(Input, File)>> {
     }
     diagnostics.into_result()?;
     Ok(read)
+}
+
+/// Changes files as they are written: prints the one, or puts each in its place.
+fn rewrite(
+    rewritten: &Rewritten,
+    printer: Printer,
+    mut change: impl FnMut(&mut File, &mut Diagnostics),
+) -> anyhow::Result<Exit> {
+    let mut diagnostics = Diagnostics::default();
+    let mut changed = Vec::new();
+    for (text, mut file) in read(&rewritten.files.files)? {
+        change(&mut file, &mut diagnostics);
+        let new = write::new_text(&text, &file)?;
+        changed.push(Changed { text, new });
+    }
+    diagnostics.into_result()?;
+    write::finish(&changed, rewritten, printer)
 }
 
 /// JSON or YAML, by `-o`; anything else is no form for a file.
