@@ -58,12 +58,38 @@ impl Deck {
             .await
     }
 
+    /// Writes what a file becomes by one of the verbs that rewrite it, as JSON.
+    pub(crate) async fn rewrite(
+        &self,
+        at: &Path,
+        verb: &[&str],
+        [from, to]: [&str; 2],
+    ) -> Result<Answer> {
+        let mut command = self.command(at);
+        command.arg("file").args(verb).args([
+            "--state",
+            from,
+            "--output-file",
+            to,
+            "--format",
+            "json",
+        ]);
+        answer(format!("file {}", verb.join(" ")), command).await
+    }
+
     async fn run(&self, world: &World, at: &Path, line: &str) -> Result<Answer> {
+        let mut command = self.command(at);
+        command.arg("gateway").args(line.split_whitespace()).args([
+            "--kong-addr",
+            &world.gateway.admin_url(),
+            "--no-color",
+        ]);
+        answer(format!("gateway {line}"), command).await
+    }
+
+    fn command(&self, at: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command
-            .arg("gateway")
-            .args(line.split_whitespace())
-            .args(["--kong-addr", &world.gateway.admin_url(), "--no-color"])
             .current_dir(at)
             .env_clear()
             // Its own configuration would lie here.
@@ -74,19 +100,23 @@ impl Deck {
         for (name, value) in super::laws::VARIABLES {
             command.env(format!("DECK_{name}"), value);
         }
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await?
-            .context("decK could not be started")?;
-        let text = format!(
-            "deck gateway {line}:\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let content = match output.status.code() {
-            Some(0) => true,
-            Some(1 | DIFFERS) => false,
-            _ => bail!("{} ended {text}", output.status),
-        };
-        Ok(Answer { content, text })
+        command
     }
+}
+
+async fn answer(what: String, mut command: Command) -> Result<Answer> {
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await?
+        .context("decK could not be started")?;
+    let text = format!(
+        "deck {what}:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let content = match output.status.code() {
+        Some(0) => true,
+        Some(1 | DIFFERS) => false,
+        _ => bail!("{} ended {text}", output.status),
+    };
+    Ok(Answer { content, text })
 }

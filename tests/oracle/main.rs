@@ -8,7 +8,7 @@
 //! 6. A rollback restores the dump byte for byte, ids included.
 //! 7. A reset leaves nothing but what others own.
 //!
-//! Where there is decK, the cases are also held against it: see `agreement`.
+//! Where there is decK, the cases are also held against it, and the verbs that rewrite files: see `agreement` and `rewriting`.
 //!
 //! `KONG_TARGET` chooses gateways, a word after `--` cases. Cases are in `cases/`, one file each: what it shows, A, B and the canonical
 //! A. Besides, configurations of up to two hundred entities are drawn at random, always the same ones.
@@ -18,6 +18,7 @@ mod case;
 mod deck;
 mod laws;
 mod random;
+mod rewriting;
 mod state;
 
 use std::process::ExitCode;
@@ -82,6 +83,10 @@ fn agreements(tests: &mut Tests<'_>, target: Target, cases: &[Case]) {
         Ok(deck) => deck,
         Err(reason) => return tests.skip("agreement with decK", &reason),
     };
+    let rewriter = deck.clone();
+    tests.test("agreement::rewritten_files", move |runtime, world| {
+        runtime.block_on(rewriting::agrees(world, &rewriter))
+    });
     let files = agreement::several_files();
     let cases = cases.iter().chain(&files);
     for case in cases.filter(|case| case.spec.real_kong.is_none() || target.is_real_kong()) {

@@ -176,6 +176,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         },
         balancing::a_canary_gets_its_tenth_and_whoever_asks_for_it unless beyond,
         edge::each_route_matches_by_what_it_names unless beyond,
+        edge::a_namespace_changes_nothing_for_the_services unless |target| {
+            beyond_standin(target, "the stand-in does not run what pre-function does to a path")
+        },
         edge::the_certificate_is_that_of_the_name_and_plain_http_is_sent_to_it unless |target| {
             beyond_standin(target, "the stand-in has no TLS")
         },

@@ -253,12 +253,12 @@ pub(crate) struct PatchFiles {
     #[arg(
         long = "value",
         value_name = "KEY:JSON",
-        required_unless_present = "patch_files"
+        required_unless_present = "sources"
     )]
     pub(crate) values: Vec<String>,
     /// A file with patches; may be repeated.
     #[arg(long = "patch-file", value_name = "FILE")]
-    pub(crate) patch_files: Vec<PathBuf>,
+    pub(crate) sources: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) to: Chosen,
 }

@@ -113,19 +113,19 @@ fn remove(entity: &mut Node, tags: &[String], keep_only: bool, diagnostics: &mut
         }
         return;
     };
-    items.retain(|item| match literal(item) {
-        Some(tag) => tags.contains(&tag) == keep_only,
-        None => {
-            let place = item.place.as_ref().or(place.as_ref());
-            if let Some(place) = place.filter(|_| keep_only) {
-                diagnostics.add_with_help(
-                    place,
-                    "whether this tag stays depends on what it refers to",
-                    Some("write it out, or name the tags to remove"),
-                );
-            }
-            true
+    items.retain(|item| {
+        if let Some(tag) = literal(item) {
+            return tags.contains(&tag) == keep_only;
         }
+        let place = item.place.as_ref().or(place.as_ref());
+        if let Some(place) = place.filter(|_| keep_only) {
+            diagnostics.add_with_help(
+                place,
+                "whether this tag stays depends on what it refers to",
+                Some("write it out, or name the tags to remove"),
+            );
+        }
+        true
     });
     if items.is_empty() {
         entity.remove("tags");

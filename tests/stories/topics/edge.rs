@@ -106,6 +106,90 @@ pub(crate) async fn each_route_matches_by_what_it_names(world: &mut World) -> Re
         .await
 }
 
+/// Services with a path of their own and without, routes that strip theirs and that do not.
+fn spread(agent: &Agent) -> String {
+    let agent = agent.address();
+    format!(
+        "services:
+- name: deep
+  url: http://{agent}/v1/
+  routes:
+  - {{name: whole, strip_path: false, paths: [/, '~/thing/\\d+$']}}
+- name: flat
+  url: http://{agent}
+  routes:
+  - {{name: kept, strip_path: false, paths: [/kept]}}
+  - {{name: stripped, paths: [/stripped]}}
+- name: alike
+  url: http://{agent}/team.a-b
+  routes:
+  - {{name: hosted, strip_path: false, hosts: [alike.example], paths: [/]}}
+"
+    )
+}
+
+/// `kongctl namespace` moves routes; what their services are asked for stays.
+pub(crate) async fn a_namespace_changes_nothing_for_the_services(world: &mut World) -> Result<()> {
+    const PREFIX: &str = "/team.a";
+    let agent = Agent::start("agent").await?;
+    let visitor = Visitor::new(world)?;
+    let paths = [
+        ("/x/y?q=1", None),
+        ("/thing/12", None),
+        ("/a%20b", None),
+        ("/kept/z", None),
+        ("/kept", None),
+        ("/stripped/z", None),
+        ("/q", Some("alike.example")),
+    ];
+    let asked = async |prefix: &str| -> Result<Vec<String>> {
+        let mut asked = Vec::new();
+        for (path, host) in paths {
+            let mut request = visitor.get(&format!("{prefix}{path}"));
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let answer = answered(request, 200).await?;
+            asked.push(format!("{} {}", answer.body["path"], answer.body["query"]));
+        }
+        Ok(asked)
+    };
+    let file = spread(&agent);
+    let topics = Topics::new(world, &[])
+        .before(&agent)
+        .beside("spread.yml", &file)?;
+    let mut before = Vec::new();
+    topics
+        .served(async || {
+            before = asked("").await?;
+            Ok(())
+        })
+        .await?;
+    let given = world.directory().join("spread.yml");
+    let moved = world
+        .kongctl
+        .with_files(&["namespace", "--path-prefix", PREFIX], &[&given])
+        .await?;
+    let topics = Topics::new(world, &[])
+        .before(&agent)
+        .beside("moved.yml", &moved)?;
+    topics
+        .served(async || {
+            let after = asked(PREFIX).await?;
+            ensure!(after == before, "before: {before:?}\nafter: {after:?}");
+            answered(visitor.get("/kept/z"), 404).await?;
+            // What only begins like the prefix is no part of the namespace, although Kong's prefixes match it.
+            let answer = answered(visitor.get("/team.ax"), 200).await?;
+            ensure!(
+                answer.body["path"] == "/v1/team.ax",
+                "{}",
+                answer.body["path"]
+            );
+            Ok(())
+        })
+        .await
+}
+
 pub(crate) async fn the_certificate_is_that_of_the_name_and_plain_http_is_sent_to_it(
     world: &mut World,
 ) -> Result<()> {

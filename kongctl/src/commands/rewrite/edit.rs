@@ -39,8 +39,9 @@ pub(super) fn list_tags(arguments: &ListTags, printer: Printer) -> anyhow::Resul
     if printer.is_structured() {
         printer.value(&json!({ "tags": tags }))?;
     } else {
-        let lines: String = tags.iter().map(|tag| format!("{tag}\n")).collect();
-        printer.result(&lines)?;
+        let mut lines: Vec<String> = tags.into_iter().collect();
+        lines.push(String::new());
+        printer.result(&lines.join("\n"))?;
     }
     Ok(Exit::Done)
 }

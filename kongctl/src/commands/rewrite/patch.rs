@@ -56,7 +56,7 @@ fn read(arguments: &PatchFiles) -> anyhow::Result<Vec<Aimed>> {
         patches.push(aim("--value".to_owned(), patch.map_err(usage)?, to).map_err(usage)?);
     }
     let mut diagnostics = Diagnostics::default();
-    for text in files::texts(&arguments.patch_files, &mut diagnostics)? {
+    for text in files::texts(&arguments.sources, &mut diagnostics)? {
         for value in syntax::values(&text.name, &text.text, &mut diagnostics).unwrap_or_default() {
             let Some(list) = value.get(PATCHES) else {
                 return Err(usage(format!("{}: no `{PATCHES}`", text.name)).into());
