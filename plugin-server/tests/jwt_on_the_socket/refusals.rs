@@ -52,29 +52,28 @@ async fn more_headers_than_kong_shows_are_refused() {
     story.end().await;
 }
 
+/// What answers a token with these claims under a configuration with these fields.
+async fn answer(claims: &Value, config: &Value) -> i32 {
+    let mut story = Story::begin().await;
+    let token = bearer(&story.token(claims));
+    let config = story.config(config);
+    let request = Request::with_headers(&[("authorization", &token)]);
+    let exit = story.access(config, &request).await.exit.unwrap();
+    story.end().await;
+    exit.status
+}
+
 #[tokio::test]
 async fn a_required_consumer_that_is_absent_is_forbidden() {
-    let mut story = Story::begin().await;
-    let token = bearer(&story.token(&json!({})));
-    let config = story.config(&json!({"consumer_claims": [["sub"]], "consumer_optional": false}));
-    let event = story
-        .access(config, &Request::with_headers(&[("authorization", &token)]))
-        .await;
-    assert_eq!(event.exit.unwrap().status, 403);
-    story.end().await;
+    let config = json!({"consumer_claims": [["sub"]], "consumer_optional": false});
+    assert_eq!(answer(&json!({}), &config).await, 403);
 }
 
 #[tokio::test]
 async fn a_claim_with_a_forbidden_value_is_403() {
-    let mut story = Story::begin().await;
-    let token = bearer(&story.token(&json!({"groups": ["dev", "suspended"]})));
-    let config =
-        story.config(&json!({"claims_forbidden": [{"path": ["groups"], "one_of": ["suspended"]}]}));
-    let event = story
-        .access(config, &Request::with_headers(&[("authorization", &token)]))
-        .await;
-    assert_eq!(event.exit.unwrap().status, 403);
-    story.end().await;
+    let claims = json!({"groups": ["dev", "suspended"]});
+    let config = json!({"claims_forbidden": [{"path": ["groups"], "one_of": ["suspended"]}]});
+    assert_eq!(answer(&claims, &config).await, 403);
 }
 
 #[tokio::test]
