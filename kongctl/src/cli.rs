@@ -20,8 +20,8 @@ use crate::commands::completion;
 
 pub(crate) use change::{Apply, Execution, FilesOrPlan, Plan, Reset, Rollback, Sync};
 pub(crate) use hand::{
-    Create, Delete, Describe, Fields, Health, Level, LogLevelCommand, Parents, Patch, Safety,
-    TargetCommand, UpstreamCommand,
+    Create, Delete, Describe, Fields, Health, Level, LogLevelCommand, Named, Parents, Patch,
+    Safety, TargetCommand, UpstreamCommand,
 };
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
 pub(crate) use output::Output;

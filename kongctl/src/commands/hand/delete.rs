@@ -11,7 +11,7 @@ use crate::state::Entity;
 use crate::state::current::Inventory;
 use crate::state::resolve::Desired;
 
-use super::{Exit, Node, Order, find, guard, kind_of};
+use super::{Exit, Node, Order, guard, kind_of, named};
 
 pub(in super::super) async fn run(
     arguments: &Delete,
@@ -29,12 +29,7 @@ pub(in super::super) async fn run(
     let kind = kind_of(&arguments.entity.kind)?;
     let node = Node::read(connection, "delete", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
-    let entity = find(
-        current,
-        kind,
-        &arguments.entity.name,
-        &arguments.entity.parents,
-    )?;
+    let entity = named(current, kind, &arguments.entity)?;
     let gone = cascade(current, entity)?;
     let kept = current
         .iter()

@@ -13,7 +13,7 @@ use crate::state::current::{self, Inventory};
 use crate::state::{Entity, reference_id};
 
 use super::super::connect;
-use super::{Exit, find, kind_of, schemas};
+use super::{Exit, kind_of, named, schemas};
 
 /// Before each line below the heading.
 const INDENT: &str = "  ";
@@ -28,12 +28,7 @@ pub(in super::super) async fn run(
     let current = current::read(&client)
         .await
         .context("cannot read the node's configuration")?;
-    let entity = find(
-        &current,
-        kind,
-        &arguments.entity.name,
-        &arguments.entity.parents,
-    )?;
+    let entity = named(&current, kind, &arguments.entity)?;
     let related = related(&current, entity);
     let mut shown: Vec<&Entity> = related
         .iter()

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::admin::client::{Client, Mode};
 use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
-use crate::cli::{Connection, Parents, Safety};
+use crate::cli::{Connection, Named, Parents, Safety};
 use crate::output::Printer;
 use crate::output::failure::{Refused, UsageError};
 use crate::plan;
@@ -142,6 +142,11 @@ async fn schemas(client: &Client, entities: &[&Entity]) -> anyhow::Result<Schema
     plugins.dedup();
     let schemas = client.schemas(kinds, plugins).await;
     schemas.context("cannot read the node's schemas")
+}
+
+/// The one entity of this kind that a command line names.
+fn named<'a>(inventory: &'a Inventory, kind: Kind, entity: &Named) -> anyhow::Result<&'a Entity> {
+    find(inventory, kind, &entity.name, &entity.parents)
 }
 
 /// The one entity of this kind and name that belongs to `parents`.

@@ -18,7 +18,7 @@ use crate::state::resolve::Desired;
 use crate::state::{Entity, reference_id};
 
 use super::fields::{document, entry, place};
-use super::{Exit, Node, Order, find, guard, kind_of, schemas};
+use super::{Exit, Node, Order, find, guard, kind_of, named, schemas};
 
 pub(in super::super) async fn run(
     arguments: &Patch,
@@ -39,12 +39,7 @@ pub(in super::super) async fn run(
     diagnostics.into_result()?;
     let mut node = Node::read(connection, "patch", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
-    let entity = find(
-        current,
-        kind,
-        &arguments.entity.name,
-        &arguments.entity.parents,
-    )?;
+    let entity = named(current, kind, &arguments.entity)?;
     let schemas = schemas(&node.client, &[entity]).await?;
     let mut patched = entity.clone();
     for field in ["created_at", "updated_at"] {
