@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::Value;
 use stories::wait;
 
-use super::front::Fate;
+use super::front::{self, Fate};
 use super::scene::{SYNC, Scene, count};
 
 /// Writes that are in flight at most.
@@ -145,15 +145,7 @@ pub(crate) async fn a_kong_that_keeps_answering_errors_is_given_up(
         StatusCode::SERVICE_UNAVAILABLE,
         StatusCode::TOO_MANY_REQUESTS,
     ] {
-        let (front, address) = scene
-            .front(move |number, _, _| {
-                if number < 4 {
-                    Fate::Pass
-                } else {
-                    Fate::Refused(status)
-                }
-            })
-            .await;
+        let (front, address) = scene.front(front::refuses_after(4, status)).await;
         let (report, stderr) = scene.fails(&address).await?;
         ensure!(report["gave_up"] == true, "{report}");
         ensure!(count(&report, "done")? == 4, "{report}");

@@ -15,6 +15,8 @@ mod dbless;
 #[path = "../../kongctl/tests/changes/front.rs"]
 mod front;
 mod scene;
+#[path = "../../kongctl/tests/changes/subject.rs"]
+mod subject;
 
 use std::pin::Pin;
 use std::process::ExitCode;

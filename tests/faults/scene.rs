@@ -1,6 +1,5 @@
 //! A node before a sync, and what it should be in the end.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use stories::wait;
 use stories::world::World;
 
 use super::front::{Fate, Front};
+use super::subject;
 
 /// What others own on the same node.
 const OTHERS: &str = "
@@ -28,28 +28,6 @@ services:
 - {name: leaves, host: old}
 consumers: [{username: leaves, keyauth_credentials: [{key: leaves}]}]
 ";
-
-/// Services with routes and plugins, consumers with credentials, targets: some thirty writes, in several layers.
-fn wanted() -> String {
-    let mut text = "_info: {select_tags: [ours]}\nservices:\n".to_owned();
-    for number in 0..6 {
-        writeln!(
-            text,
-            "- {{name: s{number}, host: h, routes: [{{name: r{number}, paths: [/{number}], plugins: [{{name: key-auth}}]}}]}}"
-        )
-        .unwrap();
-    }
-    text.push_str("consumers:\n");
-    for number in 0..6 {
-        writeln!(
-            text,
-            "- {{username: c{number}, keyauth_credentials: [{{key: k{number}}}]}}"
-        )
-        .unwrap();
-    }
-    text.push_str("upstreams: [{name: pool, targets: [{target: 'a:1'}, {target: 'b:1'}]}]\n");
-    text
-}
 
 /// The sync that meets a fault: it does not wait long.
 pub(crate) const SYNC: &str =
@@ -96,10 +74,11 @@ impl<'a> Scene<'a> {
             before: String::new(),
             after: String::new(),
         };
+        let wanted = format!("_info: {{select_tags: [ours]}}\n{}", subject::wanted());
         for (name, text) in [
             ("others.yml", OTHERS),
             ("before.yml", BEFORE),
-            ("kong.yml", &wanted()),
+            ("kong.yml", &wanted),
         ] {
             scene.write(name, text)?;
         }
@@ -194,18 +173,8 @@ impl<'a> Scene<'a> {
     /// Every change that a report calls done is seen on the node, and none that it calls not done.
     pub(crate) async fn is_as_told(&self, report: &Value) -> Result<()> {
         let now = self.dump().await?;
-        for result in results(report)? {
-            let word = |field: &str| result[field].as_str().context("a result says what it is");
-            let id = word("id")?;
-            let there =
-                now.contains(&format!("id: {id}")) || now.contains(&format!("id: \"{id}\""));
-            let expected = match (word("status")?, word("action")?) {
-                ("done", "create") | ("failed" | "skipped" | "not_started", "delete") => true,
-                ("done", "delete") | ("failed" | "skipped" | "not_started", "create") => false,
-                _ => continue,
-            };
-            ensure!(there == expected, "{result} is not so:\n{now}");
-        }
+        let untrue = subject::untrue(report, &now);
+        ensure!(untrue.is_none(), "{untrue:?} is not so:\n{now}");
         Ok(())
     }
 
@@ -228,13 +197,6 @@ impl<'a> Scene<'a> {
         );
         Ok(())
     }
-}
-
-/// What became of each change.
-pub(crate) fn results(report: &Value) -> Result<&Vec<Value>> {
-    report["results"]
-        .as_array()
-        .with_context(|| format!("a report has results: {report}"))
 }
 
 /// How many changes a report counts so.

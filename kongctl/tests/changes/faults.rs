@@ -1,6 +1,5 @@
 //! Nodes that fail in the middle of a sync: what was done is known, the same command carries on, and a rollback undoes it.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,30 +8,8 @@ use kong_standin::Standin;
 use kong_standin::config::Database;
 use serde_json::Value;
 
-use super::front::{Fate, Front};
-use super::{User, standin, url};
-
-/// Services with routes, consumers with credentials, targets: some thirty writes, in several layers.
-fn file() -> String {
-    let mut text = "services:\n".to_owned();
-    for number in 0..6 {
-        writeln!(
-            text,
-            "- {{name: s{number}, host: h, routes: [{{name: r{number}, paths: [/{number}], plugins: [{{name: key-auth}}]}}]}}"
-        )
-        .unwrap();
-    }
-    text.push_str("consumers:\n");
-    for number in 0..6 {
-        writeln!(
-            text,
-            "- {{username: c{number}, keyauth_credentials: [{{key: k{number}}}]}}"
-        )
-        .unwrap();
-    }
-    text.push_str("upstreams: [{name: pool, targets: [{target: 'a:1'}, {target: 'b:1'}]}]\n");
-    text
-}
+use super::front::{self, Fate, Front};
+use super::{User, standin, subject, url};
 
 /// What was there before the sync, and partly goes by it.
 const BEFORE: &str = "
@@ -53,7 +30,7 @@ impl World {
     async fn new() -> Self {
         let (node, user) = (standin(Database::Memory).await, User::new());
         user.write("before.yml", BEFORE);
-        user.write("kong.yml", &file());
+        user.write("kong.yml", &subject::wanted());
         let direct = url(&node);
         user.must("sync before.yml", &direct).await;
         let before = user.dump(&direct).await;
@@ -91,23 +68,8 @@ impl World {
     /// Every change that the report calls done is seen on the node, and none that it calls not done.
     async fn is_as_told(&self, report: &Value) {
         let now = self.now().await;
-        for result in report["results"].as_array().unwrap() {
-            let id = result["id"].as_str().unwrap();
-            let there =
-                now.contains(&format!("id: {id}")) || now.contains(&format!("id: \"{id}\""));
-            match (
-                result["status"].as_str().unwrap(),
-                result["action"].as_str().unwrap(),
-            ) {
-                ("done", "create") | ("failed" | "skipped" | "not_started", "delete") => {
-                    assert!(there, "{result}\n{now}");
-                }
-                ("done", "delete") | ("failed" | "skipped" | "not_started", "create") => {
-                    assert!(!there, "{result}\n{now}");
-                }
-                _ => {}
-            }
-        }
+        let untrue = subject::untrue(report, &now);
+        assert!(untrue.is_none(), "{untrue:?} is not so:\n{now}");
     }
 
     /// The same command carries on, and rollbacks undo all of it.
@@ -259,15 +221,7 @@ async fn a_node_that_answers_500_to_everything_is_given_up() {
         StatusCode::SERVICE_UNAVAILABLE,
     ] {
         let world = World::new().await;
-        let (front, node) = world
-            .front(move |number, _, _| {
-                if number < 4 {
-                    Fate::Pass
-                } else {
-                    Fate::Refused(status)
-                }
-            })
-            .await;
+        let (front, node) = world.front(front::refuses_after(4, status)).await;
         let (report, stderr) = world.fails(SYNC, &node).await;
         assert_eq!(report["gave_up"], true, "{report}");
         assert_eq!(report["summary"]["done"], 4, "{report}");
@@ -349,8 +303,7 @@ async fn what_another_writer_adds_meanwhile_is_not_deleted_with_what_it_stands_o
     let world = World::new().await;
     let direct = url(&world.node);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let target = format!("{direct}/consumers/leaves/acls");
-    // Another writer gives the consumer that is to go a group, and a service the route that keeps it.
+    // Another writer gives a service a route.
     let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
     let (_, node) = world
         .front(move |number, _, _| {
@@ -371,7 +324,7 @@ async fn what_another_writer_adds_meanwhile_is_not_deleted_with_what_it_stands_o
             .send()
             .await
             .unwrap();
-        assert_eq!(route.status(), 201, "{target}");
+        assert_eq!(route.status(), 201);
     };
     let (seen, ()) = tokio::join!(run, other);
     assert_eq!(seen.code, 0, "{seen:?}");
@@ -390,7 +343,7 @@ async fn without_a_database_somebody_elses_load_is_not_overwritten() {
     let (node, user) = (standin(Database::Off).await, User::new());
     let direct = url(&node);
     user.write("before.yml", BEFORE);
-    user.write("kong.yml", &file());
+    user.write("kong.yml", &subject::wanted());
     user.must("sync before.yml", &direct).await;
     user.must("plan kong.yml -o plan.json", &direct).await;
     user.write("theirs.yml", &BEFORE.replace("host: old", "host: theirs"));
@@ -408,7 +361,7 @@ async fn without_a_database_somebody_elses_load_is_not_overwritten() {
 async fn without_a_database_a_lost_answer_leaves_doubt_or_none() {
     let (node, user) = (standin(Database::Off).await, User::new());
     user.write("before.yml", BEFORE);
-    user.write("kong.yml", &file());
+    user.write("kong.yml", &subject::wanted());
     user.must("sync before.yml", &url(&node)).await;
     let before = user.dump(&url(&node)).await;
     let (front, through) = Front::start(&url(&node), dies_at(0)).await;

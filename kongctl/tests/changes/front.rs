@@ -33,6 +33,20 @@ pub(crate) enum Fate {
 /// Chooses the fate of a write: its number from 0, method and path.
 type Script = dyn Fn(usize, &Method, &str) -> Fate + Send + Sync;
 
+/// So many writes pass, and every later one is refused.
+pub(crate) fn refuses_after(
+    passed: usize,
+    status: StatusCode,
+) -> impl Fn(usize, &Method, &str) -> Fate {
+    move |number, _, _| {
+        if number < passed {
+            Fate::Pass
+        } else {
+            Fate::Refused(status)
+        }
+    }
+}
+
 /// The way to a node.
 #[derive(Clone)]
 pub(crate) struct Front {

@@ -7,6 +7,7 @@ mod front;
 mod nodes;
 mod plans;
 mod rollbacks;
+mod subject;
 mod terminal;
 mod transcript;
 
