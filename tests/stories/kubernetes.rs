@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
+use stories::agent::Agent;
 use stories::gateway::Cluster;
 use stories::helm::{self, CHART};
 use stories::kongctl::Kongctl;
@@ -68,6 +69,25 @@ fn monitored(surroundings: Surroundings) -> Surroundings {
         )
 }
 
+/// A pod with gateway and sidecar, from its start to its end: it serves the capstone, and is measured.
+async fn serves_the_capstone(
+    world: &World,
+    agents: &mut [Agent; 2],
+    directory: &Path,
+    spec: &Value,
+    surroundings: &Surroundings,
+) -> Result<()> {
+    let mut pod = Pod::start(directory, spec, surroundings).await?;
+    let told = async {
+        let proxy_url = format!("http://{}", pod.address(PROXY)?);
+        capstone::is_served(world, &proxy_url, agents).await?;
+        sidecar_is_measured(&mut pod).await
+    }
+    .await;
+    told.with_context(|| pod.last_words())?;
+    pod.stop()
+}
+
 /// The refusals of the story are in the sidecar's metrics, for those who have the token.
 async fn sidecar_is_measured(pod: &mut Pod) -> Result<()> {
     let url = format!("http://{}/metrics", pod.address(SIDECAR)?);
@@ -98,20 +118,9 @@ pub(crate) async fn a_pod_without_a_database_serves_the_capstone(world: &mut Wor
     let surroundings = Surroundings::default().secret("kong-declarative", [("kong.yml", &file)]);
 
     let directory = world.directory().join("pod");
-    let mut pod = Pod::start(
-        &directory,
-        &pod::deployment(&rendered)?,
-        &monitored(surroundings),
-    )
-    .await?;
-    let told = async {
-        let proxy_url = format!("http://{}", pod.address(PROXY)?);
-        capstone::is_served(world, &proxy_url, &mut agents).await?;
-        sidecar_is_measured(&mut pod).await
-    }
-    .await;
-    told.with_context(|| pod.last_words())?;
-    pod.stop()
+    let spec = pod::deployment(&rendered)?;
+    let surroundings = monitored(surroundings);
+    serves_the_capstone(world, &mut agents, &directory, &spec, &surroundings).await
 }
 
 /// The hybrid topology: the migrations' Job, the control plane with schemas alone, and a data plane with the sidecar, which serves.
@@ -160,20 +169,9 @@ pub(crate) async fn pods_of_both_planes_serve_the_capstone(world: &mut World) ->
         Kongctl::new(&admin_url, variables)?
             .sync(&capstone::file())
             .await?;
-        let mut pod = Pod::start(
-            &directory.join("data"),
-            &pod::deployment(&data)?,
-            &surroundings,
-        )
-        .await?;
-        let told = async {
-            let proxy_url = format!("http://{}", pod.address(PROXY)?);
-            capstone::is_served(world, &proxy_url, &mut agents).await?;
-            sidecar_is_measured(&mut pod).await
-        }
-        .await;
-        told.with_context(|| pod.last_words())?;
-        pod.stop()
+        let directory = directory.join("data");
+        let spec = pod::deployment(&data)?;
+        serves_the_capstone(world, &mut agents, &directory, &spec, &surroundings).await
     }
     .await;
     told.with_context(|| control.last_words())?;
