@@ -2,14 +2,13 @@
 
 import statistics
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 
 from .kong import Kong, check
 from .load import send
 from .plugin_servers import PluginServer
-from .processes import Failure, cpu_seconds
+from .processes import Failure, become_idle, cpu_seconds
 from .redis import Redis
 from .routes import Comparison, Route
 
@@ -142,13 +141,8 @@ def sample(running: Running, route: Route, seconds: int) -> Sample:
 
 def settle(kong: Kong) -> None:
     """Waits until Kong is idle: the rest of one run must not burden the next."""
-    deadline = time.monotonic() + SETTLING
-    while time.monotonic() < deadline:
-        before = cpu_seconds(kong.workers)
-        time.sleep(0.2)
-        if cpu_seconds(kong.workers) - before < 0.02:
-            return
-    raise Failure(f"Kong is still busy {SETTLING:.0f} seconds after a run:\n{kong.last_words()}")
+    if not become_idle(kong.workers, SETTLING):
+        raise Failure(f"Kong is still busy {SETTLING:.0f} seconds after a run:\n{kong.last_words()}")
 
 
 def note(text: str) -> None:

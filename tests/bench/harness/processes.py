@@ -122,6 +122,17 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return ticks / CLOCK_TICKS
 
 
+def become_idle(pids: list[int], patience: float) -> bool:
+    """Waits until processes use less than a tenth of a processor; False if they still use more after so many seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = cpu_seconds(pids)
+        time.sleep(0.3)
+        if cpu_seconds(pids) - before < 0.03:
+            return True
+    return False
+
+
 def resident_bytes(pids: Iterable[int]) -> int:
     """The memory that processes hold, without what is swapped out."""
     kibibytes = 0

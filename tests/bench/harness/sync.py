@@ -1,6 +1,5 @@
 """Rounds of both tools on one node, by turns, each run's result looked at."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from .database import Node
 from .entities import SHARES, Sizes, configuration, yaml
 from .measure import Spread, note
-from .processes import Failure, cpu_seconds, tail
+from .processes import Failure, become_idle, tail
 from .tools import STEPS, Cost, Tool
 
 SETTLING = 120.0
@@ -113,13 +112,8 @@ def check_dump(tool: Tool, files: Files, dumps: dict[str, str]) -> None:
 
 def settle(node: Node) -> None:
     """Waits until Kong is idle: it builds its router anew after changes, and that must not burden the next run."""
-    deadline = time.monotonic() + SETTLING
-    while time.monotonic() < deadline:
-        before = cpu_seconds(node.workers)
-        time.sleep(0.3)
-        if cpu_seconds(node.workers) - before < 0.03:
-            return
-    raise Failure(f"Kong is still busy {SETTLING:.0f} seconds after a run:\n{tail(node.log)}")
+    if not become_idle(node.workers, SETTLING):
+        raise Failure(f"Kong is still busy {SETTLING:.0f} seconds after a run:\n{tail(node.log)}")
 
 
 def told(files: Files, number: int, step: str, tool: Tool, cost: Cost) -> None:
