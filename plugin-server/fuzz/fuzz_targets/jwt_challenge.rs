@@ -2,16 +2,18 @@
 //! every client reads in them what was meant.
 #![no_main]
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use kong_pdk::PluginConfig as _;
 use libfuzzer_sys::fuzz_target;
 use llm_plugin_server::jwt::answer::Answer;
-use llm_plugin_server::jwt::claims::UnacceptableClaims;
+use llm_plugin_server::jwt::claims::{ScopeSet, UnacceptableClaims};
 use llm_plugin_server::jwt::config::Settings;
 use llm_plugin_server::jwt::presented::Scheme;
-use llm_plugin_server::jwt::proof::InvalidProof;
+use llm_plugin_server::jwt::proof::{InvalidProof, Mode};
 use llm_plugin_server::jwt::refusal::{Forbidden, Refusal};
+use llm_plugin_server::jwt::resource::ProtectedResource;
 use llm_plugin_server::kong::jwt::Config;
 use serde_json::json;
 
@@ -19,6 +21,7 @@ fuzz_target!(|text: &str| {
     let Some(settings) = configured(text) else {
         return;
     };
+    let retry_after = Duration::from_millis(text.len() as u64);
     let refusals = [
         Refusal::Missing,
         Refusal::Ambiguous,
@@ -28,9 +31,10 @@ fuzz_target!(|text: &str| {
         Refusal::Forbidden(Forbidden::Scopes),
         Refusal::Forbidden(Forbidden::Claim(text.to_owned())),
         Refusal::NoConsumer,
-        Refusal::KeysUnavailable {
-            retry_after: Duration::from_millis(text.len() as u64),
-        },
+        Refusal::Forbidden(Forbidden::Header(text.to_owned())),
+        Refusal::KeysUnavailable { retry_after },
+        Refusal::DenylistUnavailable { retry_after },
+        Refusal::IntrospectionUnavailable { retry_after },
         Refusal::MemoryFull,
         Refusal::NoAnonymousConsumer,
     ];
@@ -41,26 +45,42 @@ fuzz_target!(|text: &str| {
     }
 });
 
+/// A configuration that is read once: its sixty fields would cost a hundred times what is tried here.
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let config = json!({
+        "issuers": [{"issuer": "https://i", "public_keys": [""], "audience_required": ["a"]}],
+    });
+    let config = Config::from_json(config).expect("the schema takes it");
+    config.into_settings().expect("single values are right")
+});
+
 /// Realm, scopes, resource, its metadata's path and the mode of DPoP, a line each; what is absent is not configured.
 fn configured(text: &str) -> Option<Settings> {
+    let mut settings = SETTINGS.clone();
     let mut lines = text.split('\n');
     let mut line = || lines.next().filter(|line| !line.is_empty());
-    let mut config = json!({
-        "issuers": [{"issuer": "https://i", "public_keys": [""], "audience_required": ["a"]}],
-        "realm": line(),
-    });
+    if let Some(realm) = line() {
+        settings.realm = realm.to_owned();
+    }
     if let Some(scopes) = line() {
-        config["scopes_required"] = scopes.split(',').collect();
+        let sets = scopes.split(',').map(ScopeSet::parse);
+        settings.scopes_required = sets.collect::<Option<_>>()?;
     }
     if let (Some(resource), Some(path)) = (line(), line()) {
-        config["resource"] = resource.into();
-        config["metadata_endpoint"] = path.into();
-        config["authorization_servers"] = json!(["https://i"]);
+        settings.protected_resource = Some(ProtectedResource {
+            identifier: resource.to_owned(),
+            authorization_servers: vec!["https://i".to_owned()],
+            scopes_supported: Vec::new(),
+            metadata_endpoint: path.to_owned(),
+        });
     }
-    if let Some(mode) = line() {
-        config["proof_of_possession"]["dpop"] = mode.into();
-    }
-    let settings = Config::from_json(config).ok()?.into_settings().ok()?;
+    settings.proof_of_possession.dpop = match line() {
+        None | Some("off") => Mode::Off,
+        Some("optional") => Mode::Optional,
+        Some("required") => Mode::Required,
+        Some(_) => return None,
+    };
+    settings.locations.dpop = settings.proof_of_possession.dpop != Mode::Off;
     settings.check().ok()?;
     Some(settings)
 }
