@@ -18,6 +18,8 @@ use super::Exit;
 
 /// How long after its `exp` a token may still pass, in seconds: the largest `leeway`.
 const LARGEST_LEEWAY: i64 = 300;
+/// The longest issuer and `jti` that the server takes, in bytes.
+const LONGEST_NAME: usize = 512;
 
 /// What is to be revoked, as the server is told and as a person is.
 struct Plan {
@@ -115,11 +117,12 @@ fn plan(arguments: Revoke, now: i64) -> anyhow::Result<Plan> {
     Ok(Plan { body, words })
 }
 
-/// A token that the user has: by issuer and jti where it has both, as every other token of that jti.
+/// A token that the user has: by issuer and jti where it has both and the server takes them, as every other token of that jti.
 fn of_token(token: &str, expires_at: Option<i64>, now: i64) -> anyhow::Result<Plan> {
     let anatomy = Anatomy::of(token).ok();
     let text = |claim: &str| anatomy.as_ref()?.text(claim);
-    let names = text("iss").zip(text("jti"));
+    let name = |claim| text(claim).filter(|text| (1..=LONGEST_NAME).contains(&text.len()));
+    let names = name("iss").zip(name("jti"));
     let (mut body, mut words) = if let Some((issuer, jti)) = names {
         let words = format!(
             "the token {} of {}",
@@ -189,6 +192,8 @@ mod tests {
             json!({"iss": "https://i"}),
             json!({"jti": "1"}),
             json!({"iss": ["i"], "jti": 1}),
+            json!({"iss": "https://i", "jti": ""}),
+            json!({"iss": "https://i", "jti": "1".repeat(513)}),
         ] {
             let body = body(&claims);
             assert_eq!(body["token_sha256"].as_str().unwrap().len(), 64);
