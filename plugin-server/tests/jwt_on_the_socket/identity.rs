@@ -24,6 +24,8 @@ async fn a_valid_token_costs_one_question_and_sets_headers_credential_and_claims
         ("x-consumer-id", "forged"),
         ("x_consumer_username", "forged"),
         ("x-anonymous-consumer", "true"),
+        ("x-consumer-groups", "admins"),
+        ("x_authenticated_groups", "admins"),
         ("accept", "*/*"),
     ]);
     let event = story.access(config, &request).await;
@@ -46,7 +48,9 @@ async fn a_valid_token_costs_one_question_and_sets_headers_credential_and_claims
         [
             "authorization",
             "x-anonymous-consumer",
+            "x-consumer-groups",
             "x-consumer-id",
+            "x_authenticated_groups",
             "x_consumer_username",
             "x_tenant"
         ]
@@ -157,6 +161,7 @@ async fn a_preflight_passes_without_a_token_and_without_forged_headers() {
         ("access-control-request-method", "POST"),
         ("x-tenant", "forged"),
         ("x-consumer-id", "forged"),
+        ("x-consumer-groups", "admins"),
     ]);
     let options = wire::String {
         v: "OPTIONS".into(),
@@ -170,7 +175,10 @@ async fn a_preflight_passes_without_a_token_and_without_forged_headers() {
         )
         .await;
     assert!(event.exit.is_none());
-    assert_eq!(event.cleared_headers(), ["x-consumer-id", "x-tenant"]);
+    assert_eq!(
+        event.cleared_headers(),
+        ["x-consumer-groups", "x-consumer-id", "x-tenant"]
+    );
 
     let post = wire::String { v: "POST".into() };
     let event = story

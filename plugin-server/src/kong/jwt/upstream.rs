@@ -27,12 +27,16 @@ const CONSUMER_CUSTOM_ID: &str = "X-Consumer-Custom-ID";
 const CONSUMER_USERNAME: &str = "X-Consumer-Username";
 const CREDENTIAL_IDENTIFIER: &str = "X-Credential-Identifier";
 const ANONYMOUS: &str = "X-Anonymous-Consumer";
-const IDENTITY_HEADERS: [&str; 5] = [
+/// Set by the plugins that follow (`acl`, `session`), unless they are not there or told to hide them.
+const GROUPS: [&str; 2] = ["X-Consumer-Groups", "X-Authenticated-Groups"];
+const IDENTITY_HEADERS: [&str; 7] = [
     CONSUMER_ID,
     CONSUMER_CUSTOM_ID,
     CONSUMER_USERNAME,
     CREDENTIAL_IDENTIFIER,
     ANONYMOUS,
+    GROUPS[0],
+    GROUPS[1],
 ];
 
 /// Whose credential it is when there is no consumer. Without a UUID there, Kong reads an empty text, which its `acl` takes for an id, looks
