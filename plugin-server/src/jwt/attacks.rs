@@ -538,6 +538,19 @@ async fn a_credential_that_would_split_a_header_is_refused() {
 }
 
 #[tokio::test]
+async fn a_claim_with_a_control_character_names_no_consumer() {
+    let mut settings = settings(jwks(&[TestKey::rsa().jwk("k1")]));
+    settings.consumer_claims = vec![path(&["name"]), path(&["sub"])];
+    let bench = Bench::new(settings);
+    for name in ["admin\0", "\0", "a\nb", "\u{85}"] {
+        let token = TestKey::rsa().token(&rs256("k1"), &claims_with("name", json!(name)));
+        let presented = Presented::bearer(token.as_bytes());
+        let verified = bench.authenticator.authenticate(&presented).await.unwrap();
+        assert_eq!(verified.identity.consumer_names, ["agent-7"], "{name:?}");
+    }
+}
+
+#[tokio::test]
 async fn neither_answer_nor_reason_holds_anything_of_the_token() {
     let bench = rsa_bench();
     let marked = |claims: Value| {

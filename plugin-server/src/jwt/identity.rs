@@ -91,6 +91,8 @@ impl Identity {
                 .consumer_claims
                 .iter()
                 .filter_map(text_at)
+                // No consumer is called so, and PostgreSQL answers NUL with an error.
+                .filter(|name| !name.contains(char::is_control))
                 .collect(),
             headers,
             missing_headers,
