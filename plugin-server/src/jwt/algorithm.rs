@@ -146,8 +146,25 @@ mod tests {
             assert_eq!(Algorithm::from_name(name), Some(Algorithm::EdDsa));
         }
         for name in [
-            "none", "None", "NONE", "nOnE", "hs256", "rs256", "EDDSA", "ED25519", "Ed448", "",
+            "none",
+            "None",
+            "NONE",
+            "nOnE",
+            "hs256",
+            "rs256",
+            "EDDSA",
+            "ED25519",
+            "Ed448",
+            "",
             "RS256 ",
+            " RS256",
+            "RS256\0",
+            "RS256\n",
+            "Rs256",
+            "rS256",
+            "eddsa",
+            "ＲS256",
+            "RS256,none",
         ] {
             assert_eq!(Algorithm::from_name(name), None, "{name:?}");
         }

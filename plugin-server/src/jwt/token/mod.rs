@@ -179,6 +179,43 @@ mod tests {
     }
 
     #[test]
+    fn a_token_within_a_token_is_no_token() {
+        let inner = compact(r#"{"alg":"RS256"}"#, r#"{"sub":"root"}"#);
+        for header in [r#"{"alg":"RS256","cty":"JWT"}"#, r#"{"alg":"RS256"}"#] {
+            for payload in [inner.clone(), format!("\"{inner}\"")] {
+                let refused = refused(&compact(header, &payload));
+                assert!(
+                    matches!(refused, Malformed::Json("payload", _)),
+                    "{refused}"
+                );
+            }
+        }
+    }
+
+    /// What is encrypted to us is signed by nobody, whatever it was encrypted with.
+    #[test]
+    fn an_encrypted_token_is_refused() {
+        for header in [
+            r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#,
+            r#"{"alg":"dir","enc":"A128GCM","zip":"DEF"}"#,
+            r#"{"alg":"PBES2-HS256+A128KW","p2c":2147483647,"p2s":"AA","enc":"A128GCM"}"#,
+            r#"{"alg":"RS256","enc":"A128GCM","cty":"JWT"}"#,
+        ] {
+            let header = encode(header);
+            assert_eq!(
+                refused(&format!("{header}.key.iv.text.tag")),
+                Malformed::Parts
+            );
+            assert_eq!(refused(&format!("{header}..iv.text.tag")), Malformed::Parts);
+            let three = refused(&format!("{header}.e30.c2ln"));
+            assert!(
+                matches!(three, Malformed::Header("alg" | "enc" | "zip")),
+                "{three}"
+            );
+        }
+    }
+
+    #[test]
     fn base64_has_one_spelling() {
         let token = compact(r#"{"alg":"RS256"}"#, "{}");
         let (rest, _) = token.rsplit_once('.').unwrap();
