@@ -3,7 +3,7 @@
 use super::algorithm::Algorithm;
 use super::claims::ClaimPath;
 use super::config::{FetchSettings, InvalidSetting};
-use super::keys::{KeySet, Origin, Secret, endpoint};
+use super::keys::{KeySet, MAX_ATTEMPTS, Origin, Secret, endpoint};
 
 /// One trusted issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -136,18 +136,29 @@ impl Issuer {
                 (name, keys)
             }
         };
-        if self
+        if !self
             .algorithms
             .iter()
             .any(|algorithm| keys.serves(*algorithm))
         {
-            Ok(Some(keys))
-        } else {
-            Err(InvalidSetting::new(
+            return Err(InvalidSetting::new(
                 name,
                 "no key fits one of the issuer's algorithms",
-            ))
+            ));
         }
+        if let Some(algorithm) = self
+            .algorithms
+            .iter()
+            .find(|algorithm| keys.nameless(**algorithm) > MAX_ATTEMPTS)
+        {
+            return Err(InvalidSetting::new(
+                name,
+                format!(
+                    "a token by {algorithm} is tried on {MAX_ATTEMPTS} keys without kid, and here are more: remove some, or name them in a JWK set"
+                ),
+            ));
+        }
+        Ok(Some(keys))
     }
 }
 
@@ -188,6 +199,27 @@ mod tests {
             settings.issuers[0].algorithms = vec![Algorithm::Es256];
         });
         assert_eq!(other_algorithm, "issuers[0].public_keys");
+    }
+
+    #[test]
+    fn keys_that_no_token_would_be_tried_on_are_reported() {
+        let pem = |count| KeySource::PublicKeys(vec![TestKey::rsa().pem(); count]);
+        let secrets = |count| KeySource::Secrets(vec![Secret::from_text(&"s".repeat(64)); count]);
+        let problem = |keys: KeySource| {
+            let issuer = crate::jwt::testing::issuer(keys);
+            issuer.static_keys("issuers[0]").err()
+        };
+        for (few, many, field) in [
+            (pem(8), pem(9), "issuers[0].public_keys"),
+            (secrets(8), secrets(9), "issuers[0].secrets"),
+        ] {
+            assert_eq!(problem(few), None);
+            let many = problem(many).expect("too many");
+            assert_eq!(many.field, field);
+            assert!(many.problem.contains("tried on 8 keys"), "{many}");
+        }
+        let of_two_kinds = [TestKey::rsa(), TestKey::p256()].map(|key| vec![key.pem(); 8]);
+        assert_eq!(problem(KeySource::PublicKeys(of_two_kinds.concat())), None);
     }
 
     #[test]

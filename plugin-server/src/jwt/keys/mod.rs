@@ -34,7 +34,7 @@ use super::algorithm::Algorithm;
 use super::token::Jws;
 
 /// How many keys are tried for one token. Only keys without `kid`, or that share one, are tried one after another.
-const MAX_ATTEMPTS: usize = 8;
+pub(super) const MAX_ATTEMPTS: usize = 8;
 
 /// One key and what it may verify.
 pub struct VerificationKey {
@@ -189,6 +189,14 @@ impl KeySet {
         self.keys
             .iter()
             .any(|key| key.algorithms.contains(&algorithm))
+    }
+
+    /// How many keys without `kid` may verify `algorithm`: each is tried on every token.
+    pub(super) fn nameless(&self, algorithm: Algorithm) -> usize {
+        self.keys
+            .iter()
+            .filter(|key| key.kid.is_none() && key.algorithms.contains(&algorithm))
+            .count()
     }
 
     /// Tries the keys that fit.
