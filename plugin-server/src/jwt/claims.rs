@@ -146,7 +146,11 @@ impl Times {
     }
 }
 
-fn numeric_date(claims: &Claims, name: &'static str) -> Result<Option<i64>, UnacceptableClaims> {
+/// The date in the claim `name`, if it is there: seconds, without their fraction.
+pub(super) fn numeric_date(
+    claims: &Claims,
+    name: &'static str,
+) -> Result<Option<i64>, UnacceptableClaims> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

@@ -78,7 +78,8 @@ pub struct Authenticator {
     introspector: Option<Arc<Introspector>>,
     tokens: Arc<TokenCache>,
     consumers: ConsumerCache,
-    proofs: proof::Memory,
+    /// Shared with the other configurations of this leeway.
+    proofs: Arc<proof::Memory>,
     denylist: Option<Denylist>,
     clock: Arc<dyn Clock>,
     outcomes: Arc<Outcomes>,
@@ -112,7 +113,7 @@ impl Authenticator {
             introspector: Introspector::new(&settings, &tokens, process),
             tokens,
             consumers: ConsumerCache::new(settings.consumer_cache_ttl),
-            proofs: proof::Memory::new(proof::dpop::lifetime(settings.time_bounds.leeway)),
+            proofs: process.proofs(proof::dpop::lifetime(settings.time_bounds.leeway)),
             keys,
             clock: Arc::clone(process.clock()),
             outcomes: Arc::clone(process.outcomes()),

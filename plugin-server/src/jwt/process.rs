@@ -1,9 +1,10 @@
-//! What outlives an instance: Kong starts and closes instances at every push of configuration; keys, remembered tokens and what
-//! was revoked must not go with them.
+//! What outlives an instance: Kong starts and closes instances at every push of configuration; keys, remembered tokens, what was
+//! revoked and which proofs were used must not go with them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -13,6 +14,7 @@ use super::denylist::list::List;
 use super::denylist::memory::MemoryList;
 use super::keys::{KeyHealth, RemoteKeys, RemoteSettings};
 use super::outcomes::Outcomes;
+use super::proof::Memory;
 use crate::clock::Clock;
 use crate::stores::{StoreConfig, Stores};
 
@@ -23,6 +25,8 @@ pub struct Process {
     outcomes: Arc<Outcomes>,
     authenticators: Mutex<HashMap<Settings, Weak<Authenticator>>>,
     remotes: Mutex<HashMap<RemoteSettings, Weak<RemoteKeys>>>,
+    /// By how long they remember. Kept without a configuration too: a proof is used up, whatever becomes of the one that took it.
+    proofs: Mutex<HashMap<Duration, Arc<Memory>>>,
     revoked: Arc<MemoryList>,
     stores: Arc<Stores>,
 }
@@ -53,6 +57,7 @@ impl Process {
             outcomes: Arc::default(),
             authenticators: Mutex::default(),
             remotes: Mutex::default(),
+            proofs: Mutex::default(),
         }
     }
 
@@ -146,6 +151,17 @@ impl Process {
     fn at_work(&self) -> Vec<Arc<Authenticator>> {
         let known = self.authenticators.lock();
         known.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The memory of proofs for those that remember them for `span`.
+    pub(super) fn proofs(&self, span: Duration) -> Arc<Memory> {
+        let now = self.clock.monotonic();
+        let mut known = self.proofs.lock();
+        known.retain(|_, memory| Arc::strong_count(memory) > 1 || !memory.is_over(now));
+        let memory = known
+            .entry(span)
+            .or_insert_with(|| Arc::new(Memory::new(span)));
+        Arc::clone(memory)
     }
 
     pub(super) fn remote(&self, settings: RemoteSettings) -> Arc<RemoteKeys> {

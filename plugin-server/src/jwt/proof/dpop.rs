@@ -22,6 +22,7 @@ use url::Url;
 
 use super::{Memory, Seen};
 use crate::jwt::algorithm::Algorithm;
+use crate::jwt::claims::numeric_date;
 use crate::jwt::keys::{KeySet, Verdict};
 use crate::jwt::presented::Presented;
 use crate::jwt::refusal::{InvalidToken, Refusal};
@@ -138,7 +139,7 @@ fn verify(presented: &Presented<'_>, at: Moment<'_>) -> Result<(String, String),
     if named.is_none() || named != normalized(presented.target) {
         return Err(InvalidProof::Claim("htu"));
     }
-    let issued = claims.get("iat").and_then(Value::as_i64);
+    let issued = numeric_date(&claims, "iat").ok().flatten();
     let earliest = at.unix_seconds - MAX_AGE - at.leeway;
     let latest = at.unix_seconds + at.leeway;
     if !issued.is_some_and(|issued| (earliest..=latest).contains(&issued)) {

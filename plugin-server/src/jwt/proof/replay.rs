@@ -29,7 +29,7 @@ pub(crate) enum Seen {
     Full,
 }
 
-/// The proofs that one configuration has accepted, by their hash.
+/// The proofs that the configurations of one leeway have accepted, by their hash.
 #[derive(Debug)]
 pub(crate) struct Memory {
     span: Duration,
@@ -57,6 +57,11 @@ impl Memory {
             capacity,
             sets: Mutex::default(),
         }
+    }
+
+    /// Whether nothing that it holds at `now` (monotonic) could be accepted again.
+    pub(crate) fn is_over(&self, now: Duration) -> bool {
+        now.saturating_sub(self.sets.lock().began) >= self.span * 2
     }
 
     /// Takes a proof in at `now` (monotonic).
@@ -99,6 +104,7 @@ mod tests {
         assert_eq!(memory.take(2, at(130)), Seen::Never);
         assert_eq!(memory.take(1, at(239)), Seen::Before, "119 + 120");
         assert_eq!(memory.take(2, at(250)), Seen::Before);
+        assert!(!memory.is_over(at(489)) && memory.is_over(at(490)));
         assert_eq!(memory.take(2, at(1000)), Seen::Never);
     }
 

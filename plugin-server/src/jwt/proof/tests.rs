@@ -216,6 +216,30 @@ async fn a_proof_is_used_once() {
 }
 
 #[tokio::test]
+async fn a_used_proof_stays_used_whatever_becomes_of_the_configuration() {
+    let bench = bench(Mode::Required, Mode::Off);
+    let key = TestKey::p256();
+    let token = token_bound_to(key);
+    let used = proof(key, &token, "p1");
+    assert_eq!(outcome(&bench, &proven(&token, &[&used])).await, Ok(()));
+    let mut changed = bench.authenticator.settings().clone();
+    let Bench { clock, process, .. } = bench;
+    changed.realm = "another".into();
+    let authenticator = process.authenticator(changed).unwrap();
+    let bench = Bench {
+        clock,
+        process,
+        authenticator,
+    };
+    assert_eq!(
+        outcome(&bench, &proven(&token, &[&used])).await,
+        Err(InvalidProof::Replayed.into())
+    );
+    let fresh = proof(key, &token, "p2");
+    assert_eq!(outcome(&bench, &proven(&token, &[&fresh])).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_refused_proof_is_not_used_up() {
     let bench = bench(Mode::Required, Mode::Off);
     let key = TestKey::p256();
@@ -269,6 +293,7 @@ async fn a_proof_fits_this_request_this_token_and_this_minute() {
         ("iat", json!(NOW - 91)),
         ("iat", json!(NOW + 31)),
         ("iat", json!(NOW.to_string())),
+        ("iat", json!(1e300)),
         ("iat", json!(i64::MAX)),
         ("iat", json!(i64::MIN)),
         ("iat", Value::Null),
@@ -291,6 +316,7 @@ async fn a_proof_fits_this_request_this_token_and_this_minute() {
     for (at, (name, value)) in [
         ("iat", json!(NOW - 90)),
         ("iat", json!(NOW + 30)),
+        ("iat", serde_json::from_str(&format!("{NOW}.75")).unwrap()),
         ("htu", json!("https://gateway.example:8443/mcp/tools?x#y")),
         ("htu", json!("https://GATEWAY.example:8443/mcp/./too%6Cs")),
     ]
