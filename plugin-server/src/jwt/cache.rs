@@ -32,6 +32,8 @@ pub struct Verified {
     pub(super) source: Source,
     /// When it was verified, or asked about (monotonic).
     pub(super) at: Duration,
+    /// The hash of the same token with its other signature (see `denylist::twin`), where revoked tokens are looked for.
+    pub(super) twin: Option<TokenHash>,
     /// Its dates.
     pub(super) times: Times,
     /// Its payload.
@@ -44,14 +46,27 @@ pub struct Verified {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// A key has made its signature.
-    Keys {
-        /// The position of its issuer in the configuration.
-        issuer: usize,
-        /// The key set that had the key.
-        generation: u64,
-    },
-    /// The server that gave it out.
-    Introspection,
+    Keys(Signer),
+    /// The server that gave it out, and a key where its signature was looked at first.
+    Introspection(Option<Signer>),
+}
+
+/// Whose key has made a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Signer {
+    /// The position of the issuer in the configuration.
+    pub(super) issuer: usize,
+    /// The key set that had the key.
+    pub(super) generation: u64,
+}
+
+impl Source {
+    pub(super) fn signer(self) -> Option<Signer> {
+        match self {
+            Self::Keys(signer) => Some(signer),
+            Self::Introspection(signer) => signer,
+        }
+    }
 }
 
 /// Whose token it is, and whom such a token must be meant for.
@@ -83,6 +98,7 @@ impl Verified {
         Ok(Self {
             source,
             at,
+            twin: None,
             times: Times::read(&claims)?,
             identity: Identity::read(issuer.name, &claims, settings)?,
             claims,
@@ -126,8 +142,8 @@ impl TokenCache {
     pub(super) fn get(&self, hash: &TokenHash, now: Duration) -> Option<Arc<Verified>> {
         let verified = self.entries.as_ref()?.get(hash)?;
         let ttl = match verified.source {
-            Source::Keys { .. } => self.verified_ttl,
-            Source::Introspection => self.introspected_ttl,
+            Source::Keys(_) => self.verified_ttl,
+            Source::Introspection(_) => self.introspected_ttl,
         };
         (now.saturating_sub(verified.at) < ttl).then_some(verified)
     }

@@ -135,6 +135,51 @@ async fn a_rotated_key_is_found_at_its_first_token() {
     );
 }
 
+/// Some providers publish their keys without names, and some give a new key the name of the one that it replaces.
+#[tokio::test]
+async fn a_key_that_replaces_one_of_the_same_name_or_of_none_is_found_at_its_first_token() {
+    let nameless = |key: &TestKey| {
+        let mut jwk = key.jwk("k1");
+        jwk.as_object_mut().unwrap().shift_remove("kid");
+        jwk
+    };
+    let named = |key: &TestKey| key.jwk("k1");
+    let publish: [&dyn Fn(&TestKey) -> serde_json::Value; 2] = [&nameless, &named];
+    for published in publish {
+        let endpoint = Endpoint::start(Behaviour::Keys(vec![published(key())])).await;
+        let bench = Bench::new(endpoint.settings());
+        assert!(bench.accepts(&token("k1")).await);
+        let successor = TestKey::new_p256();
+        endpoint.becomes(Behaviour::Keys(vec![published(&successor)]));
+        bench.clock.advance(30);
+        let newest = successor.token(&json!({"alg": "ES256", "kid": "k1"}), &claims());
+        assert!(bench.accepts(&newest).await);
+        assert!(!bench.accepts(&token("k1")).await, "its key is gone");
+        assert_eq!(endpoint.requests(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_wrong_signatures_cause_one_fetch_a_cooldown_too() {
+    let endpoint = Endpoint::start(Behaviour::Keys(vec![key().jwk("k1")])).await;
+    let bench = Bench::new(endpoint.settings());
+    assert!(bench.accepts(&token("k1")).await);
+    let honest = token("k1");
+    let (message, _) = honest.rsplit_once('.').unwrap();
+    for cooldown in 1..=3 {
+        bench.clock.advance(30);
+        for at in 0..1000_u32 {
+            let signature = BASE64_URL_SAFE_NO_PAD.encode([at.to_be_bytes(); 16].concat());
+            assert_eq!(
+                bench.refusal(&format!("{message}.{signature}")).await,
+                Refusal::Invalid(InvalidToken::Signature)
+            );
+        }
+        assert_eq!(endpoint.requests(), 1 + cooldown);
+    }
+    assert!(bench.accepts(&honest).await);
+}
+
 #[tokio::test]
 async fn a_thousand_random_kids_a_second_cause_one_fetch_a_cooldown() {
     const COOLDOWN: usize = 3;

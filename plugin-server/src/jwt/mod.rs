@@ -54,7 +54,7 @@ mod testing;
 use std::sync::Arc;
 
 pub use self::cache::Verified;
-use self::cache::{Source, TokenCache, TokenHash, Trusted};
+use self::cache::{Signer, Source, TokenCache, TokenHash, Trusted};
 use self::claims::has_scopes;
 use self::config::{InvalidSetting, Issuer, Settings};
 pub use self::consumer::{Consumer, ConsumerCache, ConsumerKey, Lookup};
@@ -231,13 +231,11 @@ impl Authenticator {
     /// What is remembered of a token, if the keys that verified it are still the issuer's current ones.
     fn remembered(&self, hash: &TokenHash) -> Option<Arc<Verified>> {
         let verified = self.tokens.get(hash, self.clock.monotonic())?;
-        match verified.source {
-            Source::Keys { issuer, generation } => {
-                let keys = self.keys[issuer].at_once()?;
-                (keys.generation() == generation).then_some(verified)
-            }
-            Source::Introspection => Some(verified),
-        }
+        let Some(Signer { issuer, generation }) = verified.source.signer() else {
+            return Some(verified);
+        };
+        let keys = self.keys[issuer].at_once()?;
+        (keys.generation() == generation).then_some(verified)
     }
 
     /// Verifies a token by keys, or asks about it. What the endpoint says is remembered already.
@@ -246,7 +244,7 @@ impl Authenticator {
         if let Some(introspector) = &self.introspector
             && !is_jose(text)
         {
-            return introspector.verified(text).await;
+            return introspector.verified(text, None).await;
         }
         let token = Token::parse(text, settings.max_token_bytes)?;
         // A token without `typ` is a plain JWT (RFC 7519 §5.1).
@@ -265,7 +263,7 @@ impl Authenticator {
             .position(|issuer| issuer.name == named);
         let at = match (known, asked) {
             (Some(at), _) => at,
-            (None, Some(introspector)) => return introspector.verified(text).await,
+            (None, Some(introspector)) => return introspector.verified(text, None).await,
             (None, None) => return Err(InvalidToken::Issuer.into()),
         };
         let issuer = &settings.issuers[at];
@@ -273,40 +271,40 @@ impl Authenticator {
             return Err(InvalidToken::Algorithm.into());
         }
         let generation = self.verify_signature(&self.keys[at], &token.jws).await?;
-        if let Some(introspector) = asked {
-            return introspector.verified(text).await;
-        }
-        let source = Source::Keys {
+        let signer = Signer {
             issuer: at,
             generation,
         };
+        if let Some(introspector) = asked {
+            return introspector.verified(text, Some(signer)).await;
+        }
         let issuer = Trusted {
             name: &issuer.name,
             audience_claim: &issuer.audience_claim,
             audience_required: issuer.audience_required.as_deref(),
         };
         let now = self.clock.monotonic();
-        let verified = Verified::judge(token.claims, issuer, source, settings, now)?;
+        let source = Source::Keys(signer);
+        let mut verified = Verified::judge(token.claims, issuer, source, settings, now)?;
+        if self.denylist.is_some() {
+            verified.twin = denylist::twin(&token.jws);
+        }
         Ok(Arc::new(verified))
     }
 
     /// Finds the key and checks the signature of a token; the generation of the set that had it.
     ///
-    /// Newer sets are looked at while no key fits. A token without `kid` cannot say that its key is new, so a wrong signature
-    /// is looked at again as well.
+    /// Newer sets are looked at while none has its key, and for a wrong signature as well: a token without `kid` cannot say that its key
+    /// is new, a set without gives no name to it, and some providers keep the name for another key.
     async fn verify_signature(&self, keys: &Keys, jws: &Jws<'_>) -> Result<u64, Refusal> {
         let since = self.clock.monotonic();
         let mut set = keys.current().await?;
         loop {
-            let found = self.try_keys(&set, jws);
-            let refusal = match found {
+            let refusal = match self.try_keys(&set, jws) {
                 Verdict::Valid => return Ok(set.generation()),
                 Verdict::Forged => InvalidToken::Signature,
                 Verdict::NoSuchKey => InvalidToken::UnknownKey,
             };
-            if found == Verdict::Forged && jws.kid.is_some() {
-                return Err(refusal.into());
-            }
             match keys.newer_than(&set, since).await {
                 Some(newer) => set = newer,
                 None => return Err(refusal.into()),

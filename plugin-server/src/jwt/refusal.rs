@@ -82,6 +82,9 @@ pub enum InvalidToken {
     /// The server that would know says no.
     #[error("the token is not active")]
     Inactive,
+    /// The server that knows it calls it a refresh token or an ID token.
+    #[error("the endpoint says that this is a refresh token or an ID token")]
+    Use,
     /// `cnf` has not its form (RFC 7800 §3.1).
     #[error("the token's `cnf` is malformed")]
     Binding,

@@ -15,6 +15,7 @@
 //! 1. An entry stays until the last token that it denies is over, with all the leeway that a configuration may give it.
 //! 2. No entry is given up for another: a list that is full refuses the next one.
 //! 3. A token itself is never in a list.
+//! 4. A token by ECDSA is found by its SHA-256 with either of its two signatures: whoever has the one can make the other (`twin`).
 //!
 //! # Failure
 //!
@@ -28,11 +29,16 @@ pub mod revocation;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use self::list::List;
 use self::revocation::{RevocationId, Standing};
-use super::cache::{TokenHash, Verified};
+use super::cache::{self, TokenHash, Verified};
+use super::keys;
 use super::outcomes::{Denial, Outcomes};
 use super::refusal::{InvalidToken, Refusal};
+use super::token::Jws;
 use crate::clock::Clock;
 use crate::stores::StoreConfig;
 use crate::stores::failover::RETRY;
@@ -92,6 +98,7 @@ impl Denylist {
         let jti = verified.claims.get("jti").and_then(|jti| jti.as_str());
         let ids = [
             Some(RevocationId::of_token(&token)),
+            verified.twin.map(|twin| RevocationId::of_token(&twin)),
             jti.map(|jti| RevocationId::of_jti(&identity.issuer, jti)),
             identity
                 .subject
@@ -99,13 +106,13 @@ impl Denylist {
                 .map(|subject| RevocationId::of_subject(&identity.issuer, subject)),
         ];
         let (counted, answer) = match self.list.look_up(ids).await {
-            Ok([token, jti, subject]) => {
+            Ok([token, twin, jti, subject]) => {
                 let now = clock.unix_seconds();
                 let holds = |standing: Option<Standing>| standing.is_some_and(|it| it.holds(now));
                 let before = subject.map_or(0, |standing| standing.issued_before);
                 // A token that does not say when it was issued may be any old one.
                 let is_old = verified.times.issued.is_none_or(|issued| issued < before);
-                if holds(token) || holds(jti) || holds(subject) && is_old {
+                if [token, twin, jti].into_iter().any(holds) || holds(subject) && is_old {
                     (Denial::Revoked, Err(InvalidToken::Revoked.into()))
                 } else {
                     (Denial::NotRevoked, Ok(()))
@@ -140,6 +147,14 @@ impl Denylist {
             );
         }
     }
+}
+
+/// The hash of the same token with its other signature, where it has one.
+pub(super) fn twin(jws: &Jws<'_>) -> Option<TokenHash> {
+    let signature = URL_SAFE_NO_PAD.decode(jws.signature).ok()?;
+    let twin = URL_SAFE_NO_PAD.encode(keys::twin(jws.algorithm, &signature)?);
+    let token = format!("{}.{twin}", jws.signing_input);
+    Some(cache::hash(token.as_bytes()))
 }
 
 #[cfg(test)]

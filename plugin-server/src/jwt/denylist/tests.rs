@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::revocation::{Revocation, Target, TokenDigest};
 use super::*;
-use crate::jwt::testing::{Bench, ISSUER, NOW, TestKey, claims_with, jwks, settings};
-use crate::jwt::{Settings, cache};
+use crate::jwt::algorithm::Algorithm;
+use crate::jwt::testing::endpoint::Behaviour;
+use crate::jwt::testing::introspection::{IntrospectionEndpoint, active};
+use crate::jwt::testing::{Bench, ISSUER, NOW, TestKey, claims, claims_with, jwks, settings};
+use crate::jwt::{Settings, cache, keys};
 use crate::stores::redis::config::RedisConfig;
 
 fn with_denylist(store: StoreConfig, on_error: OnError) -> Settings {
@@ -82,6 +87,51 @@ async fn a_token_without_a_jti_is_revoked_by_its_hash() {
     )
     .await;
     assert_eq!(bench.refusal(&token).await, REVOKED);
+}
+
+/// The same token with its other signature: who holds the one can make it.
+fn with_other_signature(token: &str) -> String {
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let twin = keys::twin(Algorithm::Es256, &signature).unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(twin))
+}
+
+#[tokio::test]
+async fn a_token_revoked_by_its_hash_is_refused_with_its_other_signature_too() {
+    for remembered in [0, 10_000] {
+        let mut settings = with_denylist(StoreConfig::Memory, OnError::Closed);
+        settings.token_cache_size = remembered;
+        let bench = Bench::new(settings);
+        let revoked = token(&claims_with("jti", Value::Null));
+        let twin = with_other_signature(&revoked);
+        assert!(bench.accepts(&revoked).await && bench.accepts(&twin).await);
+        let token_sha256 = TokenDigest(cache::hash(revoked.as_bytes()));
+        revoke(&bench, Target::Token { token_sha256 }).await;
+        assert_eq!(bench.refusal(&revoked).await, REVOKED);
+        assert_eq!(bench.refusal(&twin).await, REVOKED);
+        let other = token(&claims_with("sub", json!("agent-8")));
+        assert!(bench.accepts(&other).await);
+    }
+}
+
+#[tokio::test]
+async fn an_introspected_jwt_revoked_by_its_hash_is_refused_with_its_other_signature_too() {
+    let endpoint = IntrospectionEndpoint::start(Behaviour::Json(active())).await;
+    let mut settings = endpoint.settings();
+    settings.introspection.as_mut().unwrap().introspects_jwts = true;
+    settings.denylist = Some(DenylistSettings {
+        store: StoreConfig::Memory,
+        on_error: OnError::Closed,
+    });
+    let bench = Bench::new(settings);
+    let revoked = token(&claims());
+    let token_sha256 = TokenDigest(cache::hash(revoked.as_bytes()));
+    revoke(&bench, Target::Token { token_sha256 }).await;
+    assert_eq!(
+        bench.refusal(&with_other_signature(&revoked)).await,
+        REVOKED
+    );
 }
 
 #[tokio::test]

@@ -49,13 +49,14 @@ pub use self::outcomes::{Introspected, IntrospectionOutcomes};
 use self::patience::{FIRST_PAUSE, Patience};
 use self::request::{Answer, Endpoint, IntrospectionError};
 pub use self::settings::{ClientAuthentication, ClientCredentials, IntrospectionSettings};
-use super::cache::{self, Source, TokenCache, TokenHash, Trusted, Verified};
+use super::cache::{self, Signer, Source, TokenCache, TokenHash, Trusted, Verified};
 use super::claims::Claims;
 use super::config::Settings;
+use super::denylist;
 use super::outcomes::Outcomes;
 use super::process::Process;
 use super::refusal::{InvalidToken, Refusal};
-use super::token::access_token;
+use super::token::{Jws, access_token};
 use crate::clock::Clock;
 
 /// Questions that are at the endpoint at once.
@@ -128,18 +129,22 @@ impl Introspector {
         self.introspection.introspects_jwts && self.introspection.issuer == issuer
     }
 
-    /// What the endpoint makes of a token.
+    /// What the endpoint makes of a token, whose signature `signer` has made if that was looked at.
     ///
     /// # Errors
     ///
     /// When the token is not acceptable, or there is no usable answer.
-    pub(super) async fn verified(self: &Arc<Self>, token: &[u8]) -> Verdict {
+    pub(super) async fn verified(
+        self: &Arc<Self>,
+        token: &[u8],
+        signer: Option<Signer>,
+    ) -> Verdict {
         let token = access_token(token, self.settings.max_token_bytes)?;
-        self.flight(token).await
+        self.flight(token, Source::Introspection(signer)).await
     }
 
     /// The question about `token` that is under way, or a new one, or what is known without asking.
-    fn flight(self: &Arc<Self>, token: &str) -> Flight {
+    fn flight(self: &Arc<Self>, token: &str, source: Source) -> Flight {
         let hash = cache::hash(token.as_bytes());
         let now = self.clock.monotonic();
         let mut state = self.state.lock();
@@ -147,7 +152,7 @@ impl Introspector {
             return flight.clone();
         }
         // A flight leaves its verdict before it is gone from the map, so that none is missed between the two looks.
-        let known = self.remembered(&hash, now).or_else(|| {
+        let known = self.remembered(&hash, source, now).or_else(|| {
             let crowded = state.flights.len() >= MOST_UNDER_WAY;
             let pause = state.patience.pause_left(now);
             pause
@@ -161,7 +166,7 @@ impl Introspector {
         // Its own task: it goes on when the request that needed it is gone. It cannot end before it is in the map, because it
         // takes the same lock.
         let task = tokio::spawn(async move {
-            let asked = AssertUnwindSafe(this.ask(&token, hash, now)).catch_unwind();
+            let asked = AssertUnwindSafe(this.ask(&token, hash, source, now)).catch_unwind();
             let verdict = asked.await.unwrap_or(Err(UNAVAILABLE));
             this.state.lock().flights.remove(&hash);
             verdict
@@ -172,8 +177,9 @@ impl Introspector {
         flight
     }
 
-    fn remembered(&self, hash: &TokenHash, now: Duration) -> Option<Verdict> {
-        if let Some(verified) = self.tokens.get(hash, now) {
+    fn remembered(&self, hash: &TokenHash, source: Source, now: Duration) -> Option<Verdict> {
+        let verified = self.tokens.get(hash, now);
+        if let Some(verified) = verified.filter(|verified| verified.source == source) {
             return Some(Ok(verified));
         }
         let (at, reason) = self.refused.get(hash)?;
@@ -185,7 +191,7 @@ impl Introspector {
     }
 
     /// Asks, judges and remembers.
-    async fn ask(&self, token: &str, hash: TokenHash, asked: Duration) -> Verdict {
+    async fn ask(&self, token: &str, hash: TokenHash, source: Source, asked: Duration) -> Verdict {
         let question = async {
             let _turn = self.turns.acquire().await;
             self.endpoint.ask(token, &self.introspection).await
@@ -203,13 +209,18 @@ impl Introspector {
             .introspection
             .count(outcome, now.saturating_sub(asked));
         let judged = match answer {
-            Ok(Answer::Active(claims)) => self.judge(claims, asked),
+            Ok(Answer::Active(claims)) => self.judge(claims, source, asked),
             Ok(Answer::Inactive) => Err(InvalidToken::Inactive),
             Err(error) => return Err(self.failed(&error, asked, now)),
         };
         self.state.lock().patience.succeeded();
         match judged {
-            Ok(verified) => {
+            Ok(mut verified) => {
+                if self.settings.denylist.is_some() {
+                    verified.twin = Jws::parse(token.as_bytes(), self.settings.max_token_bytes)
+                        .ok()
+                        .and_then(|(jws, _)| denylist::twin(&jws));
+                }
                 let verified = Arc::new(verified);
                 self.tokens.put(hash, &verified);
                 Ok(verified)
@@ -221,7 +232,15 @@ impl Introspector {
         }
     }
 
-    fn judge(&self, claims: Claims, asked: Duration) -> Result<Verified, InvalidToken> {
+    fn judge(
+        &self,
+        claims: Claims,
+        source: Source,
+        asked: Duration,
+    ) -> Result<Verified, InvalidToken> {
+        if is_of_another_use(&claims) {
+            return Err(InvalidToken::Use);
+        }
         let IntrospectionSettings {
             issuer,
             audience_claim,
@@ -238,8 +257,7 @@ impl Introspector {
             audience_claim,
             audience_required: audience_required.as_deref(),
         };
-        let verified =
-            Verified::judge(claims, issuer, Source::Introspection, &self.settings, asked)?;
+        let verified = Verified::judge(claims, issuer, source, &self.settings, asked)?;
         // Checked again at each use; here so that an answer that contradicts itself is remembered as a refusal.
         verified
             .times
@@ -263,6 +281,19 @@ impl Introspector {
             retry_after: pause.unwrap_or(FIRST_PAUSE),
         }
     }
+}
+
+/// Whether an answer is about a refresh token or an ID token: these are active as well, and no access tokens. RFC 7662 has no name for
+/// that, servers have several: `token_use` (Ory Hydra), `typ` (Keycloak), `token_type`.
+fn is_of_another_use(claims: &Claims) -> bool {
+    ["token_use", "token_type", "typ"]
+        .into_iter()
+        .filter_map(|name| claims.get(name)?.as_str())
+        .any(|named| {
+            ["refresh_token", "refresh", "offline", "id_token", "id"]
+                .into_iter()
+                .any(|other| named.eq_ignore_ascii_case(other))
+        })
 }
 
 const UNAVAILABLE: Refusal = Refusal::IntrospectionUnavailable {

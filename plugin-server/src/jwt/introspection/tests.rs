@@ -15,7 +15,7 @@ use crate::jwt::identity::UpstreamHeader;
 use crate::jwt::presented::Presented;
 use crate::jwt::proof::Mode;
 use crate::jwt::refusal::Forbidden;
-use crate::jwt::testing::endpoint::Behaviour;
+use crate::jwt::testing::endpoint::{Behaviour, Endpoint};
 use crate::jwt::testing::introspection::{IntrospectionEndpoint, active, active_with};
 use crate::jwt::testing::*;
 use crate::jwt::token::Malformed;
@@ -213,6 +213,64 @@ async fn an_active_token_whose_claims_are_not_acceptable_is_refused() {
     }
     endpoint.becomes(Behaviour::Json(active_with("iss", Value::Null)));
     assert!(bench.accepts(TOKEN).await, "the endpoint need not name iss");
+}
+
+#[tokio::test]
+async fn a_refresh_or_id_token_is_no_access_token_though_it_is_active() {
+    let endpoint = start(active()).await;
+    let bench = Bench::new(endpoint.settings());
+    for (name, value) in [
+        ("token_use", "refresh_token"),
+        ("token_use", "id"),
+        ("token_type", "refresh_token"),
+        ("token_type", "ID_TOKEN"),
+        ("typ", "Refresh"),
+        ("typ", "Offline"),
+        ("typ", "ID"),
+    ] {
+        endpoint.becomes(Behaviour::Json(active_with(name, json!(value))));
+        let refusal = bench.refusal(&format!("{name}-{value}")).await;
+        assert_eq!(refusal, InvalidToken::Use.into(), "{name}: {value}");
+    }
+    for (name, value) in [
+        ("token_use", json!("access_token")),
+        ("token_use", json!("access")),
+        ("token_type", json!("Bearer")),
+        ("token_type", json!("DPoP")),
+        ("typ", json!("Bearer")),
+        ("typ", json!(["ID"])),
+    ] {
+        endpoint.becomes(Behaviour::Json(active_with(name, value.clone())));
+        assert!(
+            bench.accepts(&format!("{name}-{value}-")).await,
+            "{name}: {value}"
+        );
+    }
+}
+
+/// What the endpoint has said is remembered, yet the signature that was looked at before is not believed longer than its key.
+#[tokio::test]
+async fn an_introspected_jwt_whose_key_was_removed_is_refused() {
+    let keys = Endpoint::start(Behaviour::Keys(vec![TestKey::p256().jwk("k1")])).await;
+    let endpoint = start(active()).await;
+    let mut settings = changed(&endpoint, |it| {
+        it.introspects_jwts = true;
+        it.cache_ttl = Duration::from_hours(1);
+    });
+    settings.issuers = keys.settings().issuers;
+    let bench = Bench::new(settings);
+    let sign =
+        |key: &TestKey, kid: &str| key.token(&json!({"alg": "ES256", "kid": kid}), &claims());
+    let (old, successor) = (sign(TestKey::p256(), "k1"), TestKey::new_p256());
+    for _ in 0..2 {
+        assert!(bench.accepts(&old).await);
+    }
+    assert_eq!(endpoint.asked(), 1);
+    keys.becomes(Behaviour::Keys(vec![successor.jwk("k2")]));
+    bench.clock.advance(30);
+    assert!(bench.accepts(&sign(&successor, "k2")).await);
+    assert_eq!(bench.refusal(&old).await, InvalidToken::UnknownKey.into());
+    assert_eq!(endpoint.asked(), 2);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 
+pub(in crate::jwt) use self::curve::twin;
 pub use self::discovery::NotMetadata;
 pub use self::endpoint::UnfetchableUrl;
 pub use self::fetch::FetchError;

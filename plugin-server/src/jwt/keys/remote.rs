@@ -10,7 +10,8 @@
 //! | above, or never loaded | waits for a fetch; without keys after it, [`Unavailable`] |
 //!
 //! An unknown key waits for a fetch that began after its token came: one that began before may have been answered before the key was
-//! published. Unknown keys cause a fetch only if the last that they caused began at least `cooldown` ago; those for age do not count.
+//! published. A wrong signature counts as one by an unknown key: that key may have taken another's `kid`, or have none. They cause a
+//! fetch only if the last that they caused began at least `cooldown` ago; those for age do not count.
 //! A fetch by discovery asks the metadata first, then the JWK set that they name. For an unknown key it goes straight to
 //! the set that they named last, and asks them only if nothing usable is there.
 //! After a failure the next fetch may begin after 1 s, then 2, 4, …, never later than `cooldown`.
