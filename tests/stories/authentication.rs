@@ -63,7 +63,9 @@ pub(crate) async fn a_claim_header_cannot_be_spoofed(world: &mut World) -> Resul
         .tenant("/metered/v1", "honest")
         .await?
         .with_header("x-story", "spoof")
-        .with_header("x-tenant", "root");
+        .with_header("x-tenant", "root")
+        .with_header("x-consumer-groups", "admins")
+        .with_header("x_authenticated_groups", "admins");
     let answer = caller.chat(&question("Who am I?", 4)).await?;
     ensure!(
         answer.status == 200,
@@ -80,6 +82,12 @@ pub(crate) async fn a_claim_header_cannot_be_spoofed(world: &mut World) -> Resul
         tenants == serde_json::json!(["honest"]),
         "the provider was told {tenants}"
     );
+    for groups in ["x-consumer-groups", "x_authenticated_groups"] {
+        ensure!(
+            seen["headers"].get(groups).is_none(),
+            "the provider was told {groups}"
+        );
+    }
     Ok(())
 }
 
