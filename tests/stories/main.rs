@@ -9,6 +9,7 @@ mod bundled;
 mod by_hand;
 mod capstone;
 mod configuration;
+mod described;
 mod hostile_keys;
 mod hybrid;
 mod kubernetes;
@@ -126,6 +127,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         },
         by_hand::the_level_of_the_log_is_told unless |target| {
             (!target.is_real_kong()).then_some("the stand-in keeps no log")
+        },
+        described::what_a_description_protects_is_protected unless |target| {
+            beyond_standin(target, "the stand-in has no basic-auth")
         },
         configuration::configuration_pushed_often_makes_nothing_grow,
         configuration::a_configuration_that_cannot_work_is_an_error_of_its_route_alone,

@@ -101,10 +101,14 @@ A patch file is decK's:
     ///
     /// A service for each place that says servers, a route for each operation; `x-kong-name`, `x-kong-tags`,
     /// `x-kong-{service,upstream,route}-defaults` and `x-kong-plugin-NAME` say the rest.
+    ///
+    /// Operations that the description protects are open in Kong, and named, unless --generate-security makes plugins of its
+    /// security schemes: key-auth, basic-auth, and llm-jwt for tokens.
     #[command(
         name = "openapi2kong",
         after_help = "Examples:
   kongctl openapi2kong api.yml > kong.yml
+  kongctl openapi2kong --generate-security api.yml > kong.yml
   kongctl openapi2kong --select-tag team-a --output-file kong.yml api.json
   curl https://api.example/openapi.json | kongctl openapi2kong - | kongctl diff -"
     )]
@@ -348,6 +352,12 @@ pub(crate) struct OpenApi2Kong {
     /// Optional headers with a list of values route as required ones do.
     #[arg(long, conflicts_with = "skip_route_by_header")]
     pub(crate) route_by_optional_headers: bool,
+    /// Plugins for security schemes: key-auth, basic-auth and llm-jwt, which x-kong-security-PLUGIN in a scheme configures.
+    #[arg(long)]
+    pub(crate) generate_security: bool,
+    /// Leave operations open, and name them, whose security Kong OSS has no plugin for.
+    #[arg(long, requires = "generate_security")]
+    pub(crate) ignore_security_errors: bool,
     /// Write to a file that only you can read, instead of standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output_file: Option<PathBuf>,

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! `source` reads the description and follows `$ref`; `names` makes names; `servers` makes services and upstreams; `plugins`
-//! collects `x-kong-plugin-*`; `routes` makes a route of each operation. Here is the walk: document, paths, operations.
+//! collects `x-kong-plugin-*`, `security` makes some of security schemes; `routes` makes a route of each operation. Here is the walk: document, paths, operations.
 //!
 //! # Model
 //!
@@ -19,6 +19,7 @@
 mod names;
 mod plugins;
 mod routes;
+mod security;
 mod servers;
 mod source;
 
@@ -59,6 +60,10 @@ pub(crate) struct Options {
     pub(crate) no_header_routes: bool,
     /// Optional headers with a list of values route, too.
     pub(crate) optional_headers: bool,
+    /// Plugins for what the description says of security.
+    pub(crate) generate_security: bool,
+    /// What has no plugin is told, and no mistake.
+    pub(crate) ignore_security_errors: bool,
 }
 
 /// A converted description.
@@ -67,6 +72,17 @@ pub(crate) struct Converted {
     pub(crate) document: Value,
     /// What Kong OSS has no plugin for, and was left out.
     pub(crate) left_out: Vec<&'static str>,
+    /// Operations that the description protects and the configuration does not.
+    pub(crate) unprotected: Vec<Unprotected>,
+}
+
+/// An operation that anybody may call, though the description says otherwise.
+#[derive(Debug)]
+pub(crate) struct Unprotected {
+    pub(crate) place: Place,
+    /// Its method and path.
+    pub(crate) operation: String,
+    pub(crate) why: String,
 }
 
 /// Why a description could not be converted: a word about one place in it.
@@ -88,6 +104,14 @@ impl Mistake {
 
     fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    fn with_more_help(mut self, more: &str) -> Self {
+        self.help = Some(match self.help {
+            Some(help) => format!("{help}; {more}"),
+            None => more.to_owned(),
+        });
         self
     }
 }
@@ -133,6 +157,7 @@ struct Converter<'a> {
     /// Plugins that belong to a consumer too: only the top level can say that.
     scoped: Vec<Plugin>,
     left_out: Vec<&'static str>,
+    unprotected: Vec<Unprotected>,
 }
 
 impl<'a> Converter<'a> {
@@ -171,6 +196,7 @@ impl<'a> Converter<'a> {
             upstreams: Vec::new(),
             scoped: Vec::new(),
             left_out: Vec::new(),
+            unprotected: Vec::new(),
         })
     }
 
@@ -306,6 +332,8 @@ impl<'a> Converter<'a> {
             }
         };
         let plugins = self.move_scoped(plugins, "route", &name);
+        let what = format!("{} {}", method.to_ascii_uppercase(), path.template);
+        let plugins = self.secured(operation, &what, &name, service, plugins)?;
         let routes = self.routes(path, method, operation, &name, &said.level, &plugins)?;
         servers::list(&mut self.services[service], "routes").extend(routes);
         Ok(())
@@ -423,6 +451,7 @@ impl<'a> Converter<'a> {
         Converted {
             document,
             left_out: self.left_out,
+            unprotected: self.unprotected,
         }
     }
 }

@@ -52,6 +52,17 @@ impl Plugins {
         self.0.remove(name).is_some()
     }
 
+    /// Is one of these among them?
+    pub(super) fn has_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.0.contains_key(*name))
+    }
+
+    /// Adds one, which has a name.
+    pub(super) fn insert(&mut self, plugin: Plugin) {
+        let name = plugin.get("name").and_then(Value::as_str);
+        self.0.insert(name.unwrap_or_default().to_owned(), plugin);
+    }
+
     /// Gives each the id of its place, and the tags.
     pub(super) fn mark(&mut self, id: impl Fn(&str) -> Option<String>, tags: &[String]) {
         for (name, plugin) in &mut self.0 {

@@ -73,6 +73,112 @@ fn what_is_made_is_valid() {
     assert!(seen.contains("exit code: 0"), "{seen}");
 }
 
+/// Each kind of scheme, and what a description can say of it.
+const PROTECTED: &str = "\
+openapi: 3.1.0
+info: {title: Agents}
+servers: [{url: https://provider.example}]
+security: [{key: []}]
+paths:
+  /chat: {post: {}}
+  /models: {get: {security: []}}
+  /news: {get: {security: [{}, {key: []}]}}
+  /users: {get: {security: [{basic: []}]}}
+  /both: {get: {security: [{basic: [], query: []}]}}
+  /files:
+    get: {security: [{provider: [read]}]}
+    put: {security: [{provider: [read, write]}]}
+  /tokens: {get: {security: [{bearer: []}]}}
+  /older: {get: {security: [{decks: [more]}]}}
+  /own: {get: {x-kong-plugin-hmac-auth: {}}}
+components:
+  x-kong:
+    security: {bearer: {config: {issuers: [{issuer: https://b.example, jwks_endpoint: https://b.example/keys, audience_required: [agents]}]}}}
+  securitySchemes:
+    key: {type: apiKey, in: header, name: x-api-key, x-kong-security-key-auth: {config: {hide_credentials: true}}}
+    query: {type: apiKey, in: query, name: api_key}
+    basic: {type: http, scheme: Basic}
+    provider:
+      type: openIdConnect
+      openIdConnectUrl: https://idp.example/.well-known/openid-configuration
+      x-kong-security-llm-jwt: {config: {issuers: [{audience_required: [agents]}], scopes_required: [a, b c]}}
+    bearer: {type: http, scheme: bearer, x-kong-security-llm-jwt: {$ref: '#/components/x-kong/security/bearer'}}
+    decks:
+      type: openIdConnect
+      openIdConnectUrl: https://old.example/.well-known/openid-configuration
+      x-kong-security-openid-connect: {config: {issuer: https://new.example, audience_required: [agents], scopes_required: [one]}}
+";
+
+/// A description of one operation that asks for one thing.
+fn asking_for(security: &str, scheme: &str) -> String {
+    format!(
+        "openapi: 3.0.3\ninfo: {{title: a}}\npaths:\n  /a:\n    get:\n      security: {security}\n\
+         components:\n  securitySchemes:\n    one: {scheme}\n    two: {{type: apiKey, in: header, name: a}}\n"
+    )
+}
+
+#[test]
+fn security_becomes_plugins_or_is_told() {
+    let world = World::new(&[("api.yml", PROTECTED)]);
+    let mut seen = vec![
+        world.run(&["openapi2kong", "--no-id", "--generate-security", "api.yml"]),
+        world
+            .run(&["openapi2kong", "--no-id", "-o", "json", "api.yml"])
+            .split("--- stderr")
+            .last()
+            .unwrap()
+            .to_owned(),
+        world.run(&["openapi2kong", "--ignore-security-errors", "api.yml"]),
+    ];
+    let provider = "openIdConnectUrl: https://idp.example";
+    for (security, scheme) in [
+        (
+            "[{one: []}, {two: []}]",
+            "{type: http, scheme: basic}".to_owned(),
+        ),
+        (
+            "[{one: [], two: []}]",
+            "{type: apiKey, in: query, name: b}".to_owned(),
+        ),
+        ("[{three: []}]", "{type: mutualTLS}".to_owned()),
+        ("[{one: []}]", "{type: mutualTLS}".to_owned()),
+        (
+            "[{one: []}]",
+            "{type: apiKey, in: cookie, name: a}".to_owned(),
+        ),
+        ("[{one: []}]", "{type: http, scheme: digest}".to_owned()),
+        ("[{one: [admin]}]", "{type: http, scheme: basic}".to_owned()),
+        ("[{one: []}]", "{type: oauth2, flows: {}}".to_owned()),
+        (
+            "[{one: []}]",
+            format!("{{type: openIdConnect, {provider}}}"),
+        ),
+        (
+            "[{one: []}]",
+            format!(
+                "{{type: openIdConnect, {provider}, x-kong-security-openid-connect: {{config: {{cache_ttl: 5}}}}}}"
+            ),
+        ),
+    ] {
+        world.write("bad.yml", &asking_for(security, &scheme));
+        let told = world.run(&["openapi2kong", "--generate-security", "bad.yml"]);
+        seen.push(format!("# {security} {scheme}\n{told}"));
+    }
+    seen.push(world.run(&[
+        "openapi2kong",
+        "--generate-security",
+        "--ignore-security-errors",
+        "--no-id",
+        "bad.yml",
+    ]));
+    insta::assert_snapshot!(seen.join("\n"));
+
+    let made = world.stdout(&["openapi2kong", "--generate-security", "api.yml"]);
+    world.write("kong.yml", &made);
+    let judged = world.run(&["validate", "kong.yml"]);
+    assert!(judged.contains("exit code: 0"), "{judged}");
+}
+
 /// Each of go-apiops' fixtures gives what go-apiops says it gives, Enterprise's plugins aside.
 #[test]
 fn fixtures_of_deck_give_what_deck_makes_of_them() {

@@ -1,7 +1,7 @@
 //! `openapi2kong`: a configuration from an OpenAPI description.
 
 use crate::cli::OpenApi2Kong;
-use crate::openapi::{self, Options};
+use crate::openapi::{self, Options, Unprotected};
 use crate::output::failure::UsageError;
 use crate::output::{self, Printer};
 use crate::state::diagnostics::Diagnostics;
@@ -25,6 +25,8 @@ pub(super) fn run(arguments: &OpenApi2Kong, printer: Printer) -> anyhow::Result<
         reuse_services: arguments.reuse_services,
         no_header_routes: arguments.skip_route_by_header,
         optional_headers: arguments.route_by_optional_headers,
+        generate_security: arguments.generate_security,
+        ignore_security_errors: arguments.ignore_security_errors,
     };
     let converted = match &documents[..] {
         [description] => openapi::convert(description, &options, &mut diagnostics),
@@ -49,6 +51,30 @@ pub(super) fn run(arguments: &OpenApi2Kong, printer: Printer) -> anyhow::Result<
             }
         ));
     }
+    if !converted.unprotected.is_empty() {
+        warn_of(&converted.unprotected, arguments.generate_security);
+    }
     let text = super::convert::text(&converted.document, json)?;
     write::output(&text, arguments.output_file.as_ref(), printer)
+}
+
+/// Names every operation: one that is open by mistake is one too many.
+fn warn_of(unprotected: &[Unprotected], generated: bool) {
+    let lines = unprotected.iter().map(|one| {
+        let Unprotected {
+            place,
+            operation,
+            why,
+        } = one;
+        format!("\n  {place}: {operation}: {why}")
+    });
+    let way_out = if generated {
+        ""
+    } else {
+        "\n--generate-security makes plugins of security schemes; x-kong-plugin-NAME says them by hand."
+    };
+    output::note(&format!(
+        "warning: open to anybody, though the description protects them:{}{way_out}",
+        lines.collect::<String>()
+    ));
 }
