@@ -326,7 +326,7 @@ pub(crate) fn several_files() -> Vec<Case> {
                  consumers:\n- {username: alice, keyauth_credentials: [{key: a}]}\n",
                 "_format_version: \"3.0\"\n\
                  routes:\n- {name: chat, paths: [/chat], strip_path: off, service: {name: llm}}\n\
-                 plugins:\n- {name: key-auth, route: chat, config: {hide_credentials: true}}\n\
+                 plugins:\n- {name: key-auth, route: chat, config: {hide_credentials: yes, key_in_body: On, run_on_preflight: n}}\n\
                  - {name: request-termination, consumer: alice}\n",
             ],
             "services: [{name: llm, host: h}]\n",

@@ -5,7 +5,7 @@
 //! [`Record::fill`] does what Kong does on insert: an absent field takes its default; an absent record that is
 //! required takes the defaults of its fields; a present record is filled inside; an explicit null stays null.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -311,6 +311,22 @@ impl Record {
         }
     }
 
+    /// The field of this name, or the one that a deprecated name stands for.
+    pub(crate) fn field_or_shorthand(&self, name: &str) -> Option<&Field> {
+        if let Some(field) = self.fields.get(name) {
+            return Some(field);
+        }
+        let (last, parents) = self.shorthands.get(name)?.as_ref()?.split_last()?;
+        let mut record = self;
+        for parent in parents {
+            let Type::Record(inner) = &record.fields.get(parent)?.ty else {
+                return None;
+            };
+            record = inner;
+        }
+        record.fields.get(last)
+    }
+
     /// Puts defaults where fields are absent, as Kong does on insert.
     pub(crate) fn fill(&self, map: &mut Map<String, Value>) {
         for (name, field) in &self.fields {
@@ -395,6 +411,8 @@ fn type_of_word(word: &str) -> Type {
 pub(crate) struct Schemas {
     kinds: HashMap<Kind, Record>,
     plugins: HashMap<String, Record>,
+    /// Plugins that the node was asked about and does not have.
+    absent_plugins: HashSet<String>,
 }
 
 impl Schemas {
@@ -427,6 +445,16 @@ impl Schemas {
     pub(crate) fn add_plugin(&mut self, name: &str, answer: &Value) {
         self.plugins
             .insert(name.to_owned(), Record::from_kong(answer));
+    }
+
+    /// Takes in that a node has no such plugin.
+    pub(crate) fn add_absent_plugin(&mut self, name: String) {
+        self.absent_plugins.insert(name);
+    }
+
+    /// True if a node said that it has no such plugin.
+    pub(crate) fn lacks_plugin(&self, name: &str) -> bool {
+        self.absent_plugins.contains(name)
     }
 
     /// The fields of a kind.

@@ -29,10 +29,12 @@ mod validate;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use llm_plugin_server::check::Subject;
 use serde_json::Value;
 
 use crate::admin::client::{Client, Settings};
 use crate::admin::errors::AdminError;
+use crate::admin::schema::Schemas;
 use crate::admin::schema_cache::SchemaCache;
 use crate::cli::{Cli, Command, Connection, LimiterConnection};
 use crate::limiter;
@@ -66,13 +68,14 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
     };
     profile.complete(&mut cli.connection);
     let connection = &cli.connection;
+    refuse_workspace(connection)?;
     match cli.command {
         Command::Ping => ping::run(connection, printer).await,
         Command::Status(arguments) => status::run(&arguments, connection, printer).await,
         Command::Validate(arguments) => validate::run(&arguments, connection, printer).await,
         Command::Lint(arguments) => lint::run(&arguments, printer),
         Command::Plugin { command } => plugin::run(&command, connection, printer).await,
-        Command::ToK8s(arguments) => to_k8s::run(&arguments, printer),
+        Command::ToK8s(arguments) => to_k8s::run(&arguments, connection, printer),
         Command::Diff(arguments) => diff::run(arguments, connection, printer).await,
         Command::Plan(arguments) => plan::run(arguments, connection, printer).await,
         Command::Sync(arguments) => sync::sync(arguments, connection, &profile, printer).await,
@@ -95,8 +98,19 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
         Command::Token { command } => token::run(command, connection, printer).await,
         Command::Jwks { command } => jwks::run(&command, connection, printer).await,
         Command::Man(arguments) => man::run(&arguments, printer),
-        Command::Rewrite(command) => rewrite::run(&command, printer),
+        Command::Rewrite(command) => rewrite::run(&command, connection, printer),
         Command::Completion { shell } => completion::run(shell, printer),
+    }
+}
+
+fn refuse_workspace(connection: &Connection) -> Result<(), UsageError> {
+    match connection.workspace.as_deref() {
+        None | Some("" | "default") => Ok(()),
+        Some(name) => Err(UsageError {
+            message: format!(
+                "--workspace {name}: workspaces are a feature of Kong Enterprise; Kong OSS has `default` alone"
+            ),
+        }),
     }
 }
 
@@ -140,6 +154,7 @@ fn settings(connection: &Connection) -> Settings {
         token: connection.token.clone(),
         ca_file: connection.ca_file.clone(),
         client_certificate,
+        server_name: connection.tls_server_name.clone(),
         timeout: connection.timeout,
         connect_timeout: connection.connect_timeout,
         retries: connection.retries,
@@ -156,10 +171,21 @@ fn schema_cache(connection: &Connection, url: &str) -> Option<SchemaCache> {
 }
 
 /// What the first node that is named said last of its plugins; nothing where it was never asked.
-fn remembered_schemas(connection: &Connection) -> BTreeMap<String, Value> {
+fn remembered_answers(connection: &Connection) -> BTreeMap<String, Value> {
     let url = connection.admin_url.first().map(String::as_str);
     let cache = schema_cache(connection, url.unwrap_or(USUAL_ADDRESS));
     cache.map(|cache| cache.plugins()).unwrap_or_default()
+}
+
+/// The same as schemas, without those of our own plugins: the plugin server's own code judges them.
+fn remembered_schemas(connection: &Connection) -> Schemas {
+    let mut schemas = Schemas::default();
+    for (name, answer) in remembered_answers(connection) {
+        if Subject::named(&name).is_none() {
+            schemas.add_plugin(&name, &answer);
+        }
+    }
+    schemas
 }
 
 /// What a person protects: by flag, and by profile.
@@ -186,6 +212,7 @@ fn connect_limiter(
         // These are Kong's: the plugin server is to see nothing of them.
         headers: Vec::new(),
         token: None,
+        server_name: None,
         schema_cache: None,
         retries,
         ..settings(connection)

@@ -132,9 +132,10 @@ async fn plan_node(
         .context("cannot read the node's configuration")?;
     let mut diagnostics = Diagnostics::default();
     current::check_kinds(&client, &configuration, &mut diagnostics).await?;
+    let configuration = Arc::unwrap_or_clone(configuration);
+    let configuration = declared::with_booleans(configuration, &schemas);
     declared::check_plugins(&configuration, &schemas, &mut diagnostics);
     let hashed_passwords = configuration.hashed_passwords;
-    let configuration = Arc::unwrap_or_clone(configuration);
     let desired = resolve::resolve(configuration, &current, scope, &mut diagnostics);
     diagnostics.into_result()?;
     let plan = plan::diff::diff(&current, desired, scope, &schemas)
@@ -309,9 +310,17 @@ impl Planned {
         self.current = current::read(&self.client)
             .await
             .context("cannot read the node's configuration")?;
-        let unchanged = self.plan.unchanged;
-        self.plan = saved.revive(&self.current, &self.schemas)?.plan;
-        self.plan.unchanged = unchanged;
+        let planned = std::mem::replace(
+            &mut self.plan,
+            saved.revive(&self.current, &self.schemas)?.plan,
+        );
+        self.plan.unchanged = planned.unchanged;
+        // A saved plan knows nothing of changes of some fields alone.
+        for change in &mut self.plan.changes {
+            let same = |other: &&plan::Change| (other.kind, &other.id) == (change.kind, &change.id);
+            let partial = planned.changes.iter().find(same);
+            change.partial = partial.and_then(|planned| planned.partial.clone());
+        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cli::ToK8s;
+use crate::cli::{Connection, ToK8s};
 use crate::kubernetes::{self, Loss, Options};
 use crate::output::failure::Refused;
 use crate::output::{self, Format, Printer};
@@ -11,11 +11,18 @@ use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
 use crate::state::resolve::{self, Scope};
 
-use super::{Exit, read_files};
+use super::{Exit, read_files, remembered_schemas};
 
-pub(super) fn run(arguments: &ToK8s, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    arguments: &ToK8s,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
     let configuration = read_files(&arguments.files.files, false, &mut diagnostics)?;
+    let schemas = remembered_schemas(connection);
+    let configuration = declared::with_booleans(configuration, &schemas);
+    declared::refuse_open_booleans(&configuration, &schemas, &mut diagnostics);
     let desired = resolve::resolve(
         configuration,
         &Inventory::default(),

@@ -1,14 +1,13 @@
 //! `validate`: are the files right?
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use llm_plugin_server::check::Subject;
 use serde_json::Value;
 
 use crate::admin::client::Client;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
 use crate::cli::{Connection, Validate};
-use crate::output::{Printer, redact};
+use crate::output::{self, Printer, redact};
 use crate::state::current::Inventory;
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
@@ -36,9 +35,12 @@ pub(super) async fn run(
         online(&client, &configuration, &mut diagnostics).await?;
         diagnostics.into_result()?;
     } else {
-        declared::check_plugins(&configuration, &remembered(connection), &mut diagnostics);
-        resolve_offline(&configuration, &mut diagnostics);
+        let schemas = remembered_schemas(connection);
+        let settled = declared::with_booleans(configuration.clone(), &schemas);
+        declared::check_plugins(&settled, &schemas, &mut diagnostics);
+        resolve_offline(&settled, &mut diagnostics);
         diagnostics.into_result()?;
+        note_open_booleans(&settled, &schemas);
     }
     let count = configuration.entities.len();
     if !arguments.lint {
@@ -51,15 +53,13 @@ pub(super) async fn run(
     Ok(lint::judge(&warnings, &arguments.judgement))
 }
 
-/// What the node said last of its plugins, without our own: they are judged already.
-fn remembered(connection: &Connection) -> Schemas {
-    let mut schemas = Schemas::default();
-    for (name, answer) in remembered_schemas(connection) {
-        if Subject::named(&name).is_none() {
-            schemas.add_plugin(&name, &answer);
-        }
+/// No mistakes: a node will tell which of them are booleans. Whoever reads the file cannot.
+fn note_open_booleans(configuration: &Configuration, schemas: &Schemas) {
+    let mut open = Diagnostics::default();
+    declared::refuse_open_booleans(configuration, schemas, &mut open);
+    if let Err(open) = open.into_result() {
+        output::note(&format!("warning: {open}"));
     }
-    schemas
 }
 
 /// The entities of the files with their references, as far as the files themselves have what is referred to.
@@ -96,13 +96,10 @@ async fn online(
         client.schemas(Vec::new(), configuration.plugin_names())
     )?;
     current::check_kinds(client, configuration, diagnostics).await?;
-    declared::check_plugins(configuration, &schemas, diagnostics);
-    let desired = resolve::resolve(
-        configuration.clone(),
-        &current,
-        &scope(configuration),
-        diagnostics,
-    );
+    let configuration = declared::with_booleans(configuration.clone(), &schemas);
+    declared::check_plugins(&configuration, &schemas, diagnostics);
+    let scope = scope(&configuration);
+    let desired = resolve::resolve(configuration, &current, &scope, diagnostics);
     if !diagnostics.is_empty() {
         // References are open: the node would be asked about half an entity.
         return Ok(());

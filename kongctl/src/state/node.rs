@@ -24,8 +24,46 @@ pub(crate) enum NodeValue {
     Bool(bool),
     Number(Number),
     String(String),
+    /// A word, until a schema tells that it is a boolean.
+    OldBoolean(OldBoolean),
     List(Vec<Arc<Node>>),
     Map(Vec<Entry>),
+}
+
+/// A plain `yes`, `off` or the like: a boolean to YAML 1.1, which decK and Kong's loader read, and a word to YAML 1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OldBoolean {
+    pub(crate) word: &'static str,
+    pub(crate) value: bool,
+}
+
+impl OldBoolean {
+    const ALL: [(&str, bool); 16] = [
+        ("y", true),
+        ("Y", true),
+        ("yes", true),
+        ("Yes", true),
+        ("YES", true),
+        ("on", true),
+        ("On", true),
+        ("ON", true),
+        ("n", false),
+        ("N", false),
+        ("no", false),
+        ("No", false),
+        ("NO", false),
+        ("off", false),
+        ("Off", false),
+        ("OFF", false),
+    ];
+
+    pub(crate) fn of(text: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(word, _)| *word == text);
+        found.map(|(word, value)| Self {
+            word,
+            value: *value,
+        })
+    }
 }
 
 /// One key of a map.
@@ -64,6 +102,7 @@ impl Node {
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.value {
             NodeValue::String(text) => Some(text),
+            NodeValue::OldBoolean(old) => Some(old.word),
             _ => None,
         }
     }
@@ -78,7 +117,7 @@ impl Node {
             NodeValue::Null | NodeValue::Unset => "null",
             NodeValue::Bool(_) => "a boolean",
             NodeValue::Number(_) => "a number",
-            NodeValue::String(_) => "a string",
+            NodeValue::String(_) | NodeValue::OldBoolean(_) => "a string",
             NodeValue::List(_) => "a list",
             NodeValue::Map(_) => "a map",
         }
@@ -91,6 +130,7 @@ impl Node {
             NodeValue::Bool(value) => Value::Bool(*value),
             NodeValue::Number(value) => Value::Number(value.clone()),
             NodeValue::String(value) => Value::String(value.clone()),
+            NodeValue::OldBoolean(old) => Value::String(old.word.to_owned()),
             NodeValue::List(items) => {
                 Value::Array(items.iter().map(|item| item.to_json()).collect())
             }

@@ -17,7 +17,7 @@ use crate::admin::entities::Kind;
 use crate::admin::schema::{Record, Type};
 
 use super::diagnostics::{Diagnostics, Place};
-use super::node::{Entry, Node, NodeValue};
+use super::node::{Entry, Node, NodeValue, OldBoolean};
 use super::references::{
     Policy, References, has_open_template, hide_templates, is_kept, keep, keep_file, show_templates,
 };
@@ -314,22 +314,23 @@ impl Builder<'_, '_> {
     }
 
     /// decK and Kong's own loader read YAML 1.1, where a plain `yes` or `off` is a boolean. It is here too where an entity's field is
-    /// one. In configurations it stays a word, which it is to plugins that know a mode `off`.
+    /// one. What a configuration, or a value by itself, means by it a schema has to tell: there are plugins that know a mode `off`.
     fn typed(&self, value: NodeValue, plain: bool) -> NodeValue {
-        match &value {
-            NodeValue::String(text) if plain => match old_boolean(text) {
-                Some(boolean) if self.expects_boolean() => NodeValue::Bool(boolean),
-                _ => value,
-            },
-            _ => value,
-        }
-    }
-
-    fn expects_boolean(&self) -> bool {
+        let NodeValue::String(text) = &value else {
+            return value;
+        };
+        let Some(old) = OldBoolean::of(text).filter(|_| plain) else {
+            return value;
+        };
         let mut path = self.path();
-        path.next_back()
-            .is_some_and(|key| BOOLEAN_FIELDS.contains(key))
-            && !path.any(|key| matches!(key, "config" | "_plugin_configs"))
+        let last = path.next_back();
+        if self.stack.is_empty() || path.any(|key| matches!(key, "config" | "_plugin_configs")) {
+            NodeValue::OldBoolean(old)
+        } else if last.is_some_and(|key| BOOLEAN_FIELDS.contains(key)) {
+            NodeValue::Bool(old.value)
+        } else {
+            value
+        }
     }
 
     fn add(&mut self, built: Built, place: Place) {
@@ -412,15 +413,6 @@ pub(super) fn plain_value(text: &str) -> NodeValue {
         _ => {}
     }
     number(text).map_or_else(|| NodeValue::String(text.to_owned()), NodeValue::Number)
-}
-
-/// The booleans of YAML 1.1 that are words in YAML 1.2.
-fn old_boolean(text: &str) -> Option<bool> {
-    match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
-        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
-        _ => None,
-    }
 }
 
 /// The names of fields that are booleans in whatever kind has them.

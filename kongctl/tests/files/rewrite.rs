@@ -504,3 +504,28 @@ routes:
     ];
     insta::assert_snapshot!(seen.join("\n"));
 }
+
+#[test]
+fn what_may_be_a_boolean_is_told_before_it_is_written_down() {
+    let world = World::new(&[
+        (
+            "open.yml",
+            "services:\n- {name: llm, host: h, enabled: yes}\n\
+             plugins:\n- {name: key-auth, config: {hide_credentials: yes, key_names: [off]}}\n",
+        ),
+        (
+            "ours.yml",
+            "plugins:\n- name: llm-jwt\n  config:\n    hide_credentials: off\n    issuers:\n    \
+             - {issuer: https://idp.example, jwks_endpoint: https://idp.example/jwks, audience_required: ['on']}\n",
+        ),
+    ]);
+    let seen = [
+        world.run(&["validate", "open.yml"]),
+        world.run(&["render", "open.yml"]),
+        world.run(&["convert", "--to", "dbless", "open.yml"]),
+        world.run(&["to-k8s", "open.yml"]),
+        world.run(&["validate", "ours.yml"]),
+        world.run(&["render", "ours.yml"]),
+    ];
+    insta::assert_snapshot!(seen.join("\n"));
+}

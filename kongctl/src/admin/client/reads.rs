@@ -152,7 +152,8 @@ impl Client {
             match (subject, answer) {
                 (Subject::Kind(kind), Some(answer)) => schemas.add_kind(kind, &answer),
                 (Subject::Plugin(name), Some(answer)) => schemas.add_plugin(&name, &answer),
-                (_, None) => {}
+                (Subject::Plugin(name), None) => schemas.add_absent_plugin(name),
+                (Subject::Kind(_), None) => {}
             }
         }
         Ok(schemas)

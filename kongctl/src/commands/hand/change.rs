@@ -115,6 +115,7 @@ async fn write(
     };
     let current = &node.read.current;
     let mut diagnostics = Diagnostics::default();
+    let configuration = declared::with_booleans(configuration, &node.read.schemas);
     declared::check_plugins(&configuration, &node.read.schemas, &mut diagnostics);
     let desired = resolve::resolve(configuration, current, &scope, &mut diagnostics);
     diagnostics.into_result()?;

@@ -11,7 +11,7 @@ use crate::output::failure::Refused;
 use crate::output::{Format, Printer};
 use crate::state::diagnostics::suggestion;
 
-use super::{Exit, connect, remembered_schemas};
+use super::{Exit, connect, remembered_answers};
 
 pub(super) async fn run(
     command: &PluginCommand,
@@ -65,7 +65,7 @@ async fn asked(name: &str, connection: &Connection) -> anyhow::Result<Map<String
 
 /// The same without the node: of our own plugins, and of those that it was asked about before.
 fn remembered(name: &str, connection: &Connection) -> Result<Map<String, Value>, Refused> {
-    match (ours(name), remembered_schemas(connection).get(name)) {
+    match (ours(name), remembered_answers(connection).get(name)) {
         (Ok(subject), _) => Ok(subject.schema().as_json().clone()),
         (Err(_), Some(answer)) => Ok(config_of(answer)),
         (Err(unknown), None) => Err(unknown),

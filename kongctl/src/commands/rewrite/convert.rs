@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::admin::schema::Schemas;
-use crate::cli::{Convert, Render, Shape};
+use crate::cli::{Connection, Convert, Render, Shape};
 use crate::output::failure::Refused;
 use crate::output::{self, Printer};
 use crate::state::current::Inventory;
@@ -15,17 +15,21 @@ use crate::state::references::{Policy, is_kept, is_kept_file};
 use crate::state::resolve::{self, Desired, Scope};
 use crate::syntax;
 
-use super::super::Exit;
+use super::super::{Exit, remembered_schemas};
 use super::write;
 
 /// Routes that a note names; the others are counted.
 const NAMED_ROUTES: usize = 10;
 
-pub(super) fn render(arguments: &Render, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn render(
+    arguments: &Render,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
     let json = super::is_json(printer)?;
     let mut diagnostics = Diagnostics::default();
     let files = &arguments.written.files.files;
-    let configuration = configuration(files, arguments.show_secrets, &mut diagnostics)?;
+    let configuration = configuration(files, arguments.show_secrets, connection, &mut diagnostics)?;
     if configuration.lookup_tags.is_empty() {
         resolved(&configuration, &mut diagnostics);
     }
@@ -34,7 +38,11 @@ pub(super) fn render(arguments: &Render, printer: Printer) -> anyhow::Result<Exi
     write::output(&text, arguments.written.output_file.as_ref(), printer)
 }
 
-pub(super) fn run(arguments: &Convert, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    arguments: &Convert,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
     let json = super::is_json(printer)?;
     let shape = match arguments.to {
         Shape::Kong3 => return upgrade(arguments, json, printer),
@@ -44,7 +52,7 @@ pub(super) fn run(arguments: &Convert, printer: Printer) -> anyhow::Result<Exit>
     };
     let mut diagnostics = Diagnostics::default();
     let files = &arguments.written.files.files;
-    let configuration = configuration(files, arguments.show_secrets, &mut diagnostics)?;
+    let configuration = configuration(files, arguments.show_secrets, connection, &mut diagnostics)?;
     let desired = resolved(&configuration, &mut diagnostics);
     diagnostics.into_result()?;
     let scope = scope(&configuration);
@@ -124,6 +132,7 @@ fn note_marked(marked: &[(String, usize)]) {
 fn configuration(
     paths: &[std::path::PathBuf],
     show_secrets: bool,
+    connection: &Connection,
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Configuration> {
     let env = |name: &str| std::env::var(name).ok();
@@ -134,7 +143,11 @@ fn configuration(
     };
     let documents = files::read(paths, &env, policy, diagnostics)?;
     let documents: Vec<_> = documents.iter().map(declared::upgraded).collect();
-    Ok(declared::read(&documents, diagnostics))
+    let configuration = declared::read(&documents, diagnostics);
+    let schemas = remembered_schemas(connection);
+    let configuration = declared::with_booleans(configuration, &schemas);
+    declared::refuse_open_booleans(&configuration, &schemas, diagnostics);
+    Ok(configuration)
 }
 
 fn scope(configuration: &Configuration) -> Scope {

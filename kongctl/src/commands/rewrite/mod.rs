@@ -16,7 +16,7 @@ mod write;
 
 use std::path::PathBuf;
 
-use crate::cli::{Rewrite, Rewritten};
+use crate::cli::{Connection, Rewrite, Rewritten};
 use crate::output::failure::UsageError;
 use crate::output::{self, Format, Printer};
 use crate::state::diagnostics::Diagnostics;
@@ -28,7 +28,11 @@ use super::Exit;
 use write::Changed;
 
 /// Runs one of the verbs.
-pub(super) fn run(command: &Rewrite, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    command: &Rewrite,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
     match command {
         Rewrite::Format(arguments) => layout::run(arguments, printer),
         Rewrite::AddTags(arguments) => edit::add_tags(arguments, printer),
@@ -38,8 +42,8 @@ pub(super) fn run(command: &Rewrite, printer: Printer) -> anyhow::Result<Exit> {
         Rewrite::PatchFiles(arguments) => patch::run(arguments, printer),
         Rewrite::Namespace(arguments) => namespace::run(arguments, printer),
         Rewrite::Merge(arguments) => merge::run(arguments, printer),
-        Rewrite::Render(arguments) => convert::render(arguments, printer),
-        Rewrite::Convert(arguments) => convert::run(arguments, printer),
+        Rewrite::Render(arguments) => convert::render(arguments, connection, printer),
+        Rewrite::Convert(arguments) => convert::run(arguments, connection, printer),
         Rewrite::OpenApi2Kong(arguments) => openapi::run(arguments, printer),
         Rewrite::Schema => {
             printer.result(&(output::json(&json_schema::schema()) + "\n"))?;

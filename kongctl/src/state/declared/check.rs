@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::admin::entities::Kind;
+use crate::admin::entities::{BUNDLED_PLUGINS, ENTERPRISE_PLUGINS, Kind};
 use crate::admin::schema::{Field, Record, Schemas, Type};
 
 use super::super::diagnostics::{Diagnostics, suggestion};
@@ -26,6 +26,14 @@ pub(crate) fn check_plugins(
             .get("name")
             .and_then(Value::as_str)
             .unwrap_or_default();
+        if schemas.lacks_plugin(name) {
+            let place = entity.node.get("name").map(|node| &node.place);
+            diagnostics.add_with_help(
+                place.unwrap_or(&entity.node.place),
+                format!("the node has no plugin `{name}`"),
+                Some(instead_of(name)),
+            );
+        }
         if let (Some(record), Some(config)) =
             (schemas.plugin_config(name), entity.node.get("config"))
         {
@@ -37,6 +45,19 @@ pub(crate) fn check_plugins(
             );
         }
     }
+}
+
+/// What there is instead of a plugin that the node does not have.
+fn instead_of(name: &str) -> String {
+    if let Some((_, other)) = ENTERPRISE_PLUGINS.iter().find(|(known, _)| *known == name) {
+        return format!("it is Kong Enterprise's; look at `{other}`");
+    }
+    let known = BUNDLED_PLUGINS
+        .iter()
+        .copied()
+        .filter(|known| *known != name);
+    suggestion(name, known)
+        .unwrap_or_else(|| "the node's `plugins` setting (KONG_PLUGINS) has to name it".to_owned())
 }
 
 fn check_record(record: &Record, node: &Node, what: &str, diagnostics: &mut Diagnostics) {
@@ -70,6 +91,8 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
     let mut wrong = |expected: &str| {
         let help = match (expected, &node.value) {
             ("a string", NodeValue::Number(_) | NodeValue::Bool(_)) => Some("put it in quotes"),
+            ("a boolean", NodeValue::OldBoolean(old)) if old.value => Some("write true"),
+            ("a boolean", NodeValue::OldBoolean(_)) => Some("write false"),
             ("a boolean", NodeValue::String(_)) => Some("write true or false, without quotes"),
             ("an integer" | "a number", NodeValue::String(_)) => Some("write it without quotes"),
             ("a list", _) => Some("write it as [a, b], or each item in its own line after `- `"),
@@ -82,10 +105,11 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
         (_, NodeValue::Null | NodeValue::Unset)
         | (Type::Any, _)
         | (Type::Boolean, NodeValue::Bool(_))
-        | (Type::Foreign(_), NodeValue::String(_)) => {}
-        (Type::String, NodeValue::String(text)) => {
+        | (Type::Foreign(_), NodeValue::String(_) | NodeValue::OldBoolean(_)) => {}
+        (Type::String, NodeValue::String(_) | NodeValue::OldBoolean(_)) => {
+            let text = node.as_str().unwrap_or_default();
             if !field.one_of.is_empty()
-                && !field.one_of.contains(text)
+                && !field.one_of.iter().any(|word| word == text)
                 && !text.starts_with("{vault://")
             {
                 let help = suggestion(text, field.one_of.iter().map(String::as_str))
@@ -158,6 +182,27 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
 mod tests {
     use super::super::tests::read_text;
     use super::*;
+
+    #[test]
+    fn a_plugin_that_the_node_lacks_is_told_with_what_there_is() {
+        let configuration = read_text(
+            "plugins:\n- name: key-aut\n- name: openid-connect\n- name: session\n- name: ours\n",
+        );
+        let mut schemas = Schemas::default();
+        for name in ["key-aut", "openid-connect", "session"] {
+            schemas.add_absent_plugin(name.to_owned());
+        }
+        let mut diagnostics = Diagnostics::default();
+        check_plugins(&configuration.unwrap(), &schemas, &mut diagnostics);
+        let expected = "\
+kong.yml:2:9: the node has no plugin `key-aut`
+    did you mean `key-auth`?
+kong.yml:3:9: the node has no plugin `openid-connect`
+    it is Kong Enterprise's; look at `llm-jwt`
+kong.yml:4:9: the node has no plugin `session`
+    the node's `plugins` setting (KONG_PLUGINS) has to name it";
+        assert_eq!(diagnostics.into_result().unwrap_err().to_string(), expected);
+    }
 
     #[test]
     fn a_plugins_configuration_is_checked_against_the_nodes_schema() {

@@ -10,6 +10,7 @@ use crate::admin::schema::{Field, Type};
 use super::super::diagnostics::suggestion;
 use super::super::node::{Entry, Node, NodeValue};
 use super::super::references::is_kept;
+use super::booleans::field_with_booleans;
 use super::check::check_field;
 use super::normal::normalize;
 use super::shorthand::sni;
@@ -96,14 +97,15 @@ impl Reader<'_> {
                 "_comment" | "_ignore" | "created_at" | "updated_at" => {}
                 name => match record.fields.get(name) {
                     Some(field) => {
-                        check_field(field, &entry.node, name, self.diagnostics);
-                        if field.ty == Type::String && entry.node.as_str() == Some("") {
+                        let told = field_with_booleans(field, &entry.node);
+                        let node = told.as_ref().unwrap_or(&entry.node);
+                        check_field(field, node, name, self.diagnostics);
+                        if field.ty == Type::String && node.as_str() == Some("") {
                             let help = Some("give it a value, or remove the line");
                             let message = format!("`{name}` is empty");
-                            self.diagnostics
-                                .add_with_help(&entry.node.place, message, help);
+                            self.diagnostics.add_with_help(&node.place, message, help);
                         }
-                        let value = at_hand(kind, name, field, &entry.node);
+                        let value = at_hand(kind, name, field, node);
                         fields.insert(name.to_owned(), value);
                     }
                     None => self.unknown_field(kind, entry),

@@ -3,9 +3,10 @@
 //! # Layout
 //!
 //! `meta` reads the keys that are no entities, `entity` the entries of lists, `shorthand` spells out what stands for several
-//! fields; `check` compares values with their types, `normal` spells them as Kong does, `ours` asks the plugin server's own code
-//! about the plugins of this repository. `upgrade` reads older formats, `render` writes a configuration down again.
+//! fields; `check` compares values with their types, `booleans` tells words from booleans by them, `normal` spells values as Kong
+//! does, `ours` asks the plugin server's own code about the plugins of this repository. `upgrade` reads older formats, `render` writes a configuration down again.
 
+mod booleans;
 mod check;
 mod entity;
 mod meta;
@@ -25,6 +26,7 @@ use crate::admin::entities::Kind;
 use super::diagnostics::Diagnostics;
 use super::node::Node;
 
+pub(crate) use booleans::{field_with_booleans, refuse_open_booleans, with_booleans};
 pub(crate) use check::check_plugins;
 pub(crate) use ours::{check_our_plugins, our_schemas};
 pub(crate) use render::render;
@@ -86,7 +88,12 @@ pub(crate) fn read(documents: &[Arc<Node>], diagnostics: &mut Diagnostics) -> Co
             }
         }
     }
-    reader.configuration
+    let configuration = reader.configuration;
+    if !ours::are_configured(&configuration) {
+        return configuration;
+    }
+    // What a word means to our own plugins is known without a node.
+    with_booleans(configuration, &our_schemas())
 }
 
 /// What reading needs at hand: what the documents said so far of all entities.

@@ -39,6 +39,21 @@ pub(crate) fn check_our_plugins(configuration: &Configuration, diagnostics: &mut
     }
 }
 
+/// Is one of our plugins configured?
+pub(super) fn are_configured(configuration: &Configuration) -> bool {
+    let mut plugins = configuration
+        .entities
+        .iter()
+        .filter(|entity| entity.kind == Kind::Plugin)
+        .filter_map(|entity| entity.fields.get("name")?.as_str());
+    plugins.any(is_ours)
+}
+
+/// Is the plugin of this name one of ours?
+pub(super) fn is_ours(name: &str) -> bool {
+    Subject::named(name).is_some()
+}
+
 /// The schemas of our plugins, which need no node.
 pub(crate) fn our_schemas() -> Schemas {
     let mut schemas = Schemas::default();
