@@ -137,9 +137,15 @@ fn flatten(path: &str, value: &Value, out: &mut Vec<(String, String)>) {
     }
 }
 
+/// Without what the fields say once more: whoever shows it shows them too.
 impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} (HTTP {})", self.message, self.status)
+        let headline = self.message.split_once(" (").map(|(headline, _)| headline);
+        let headline = headline.filter(|headline| {
+            !self.fields.is_empty() && headline.trim_end_matches('s').ends_with("schema violation")
+        });
+        let message = headline.unwrap_or(&self.message);
+        write!(f, "{message} (HTTP {})", self.status)
     }
 }
 
@@ -197,7 +203,7 @@ impl AdminError {
         if let Self::Rejected { rejection, .. } = &mut self {
             let hide = |text: &mut String| {
                 for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-                    *text = text.replace(secret.as_str(), "[redacted]");
+                    *text = taken_out(text, secret);
                 }
             };
             let entities = rejection
@@ -222,6 +228,30 @@ impl AdminError {
             _ => false,
         }
     }
+}
+
+/// Secrets from this length on, in bytes, are taken out of words too: shorter ones are parts of many.
+const LONG: usize = 8;
+
+/// The text with `[redacted]` for each time that it has the secret.
+fn taken_out(text: &str, secret: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(secret) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[secret.len()..];
+        out.push_str(before);
+        let inside = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
+        let in_word = inside(out.chars().next_back()) || inside(after.chars().next());
+        out.push_str(if in_word && secret.len() < LONG {
+            secret
+        } else {
+            "[redacted]"
+        });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -255,6 +285,23 @@ mod tests {
         };
         let error = error.without(&["s3cret".to_owned()]);
         assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_short_secret_is_taken_out_where_it_stands_alone() {
+        let out = |text: &str, secret: &str| taken_out(text, secret);
+        assert_eq!(
+            out(
+                "schema violation (redis_host = h vs redis.host = \"h\")",
+                "h"
+            ),
+            "schema violation (redis_host = [redacted] vs redis.host = \"[redacted]\")"
+        );
+        assert_eq!(
+            out("Bearer-s3cret-key1", "s3cret-key"),
+            "Bearer-[redacted]1"
+        );
+        assert_eq!(out("hh h", "h"), "hh [redacted]");
     }
 
     #[test]

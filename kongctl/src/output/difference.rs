@@ -31,6 +31,11 @@ pub(super) fn field(
     paint: Paint,
 ) {
     match (before, after) {
+        // Secrets on both sides: that they differ is all that may be said.
+        (before, after) if before == after => {
+            let redacted = super::redact::REDACTED;
+            let _ = writeln!(out, "    {path}: {redacted} → {redacted}{note}");
+        }
         (Value::String(before), Value::String(after))
             if before.contains('\n') || after.contains('\n') =>
         {
@@ -121,7 +126,8 @@ fn items(out: &mut String, before: &[Value], after: &[Value], paint: Paint) {
 /// The words that differ, with a little around them; `None` where the whole values say more.
 fn words(before: &str, after: &str, paint: Paint) -> Option<String> {
     let length = before.len() + after.len();
-    if length > MOST_TEXT {
+    // Lines that are the same may differ in their ends.
+    if length > MOST_TEXT || before == after {
         return None;
     }
     let (before, after) = (pieces(before), pieces(after));
@@ -235,6 +241,23 @@ mod tests {
         assert_eq!(
             shown(&json!(before), &json!(after)),
             "    f:\n      ~ …name = 'the [-first-]{+other+}'\n      + end\n"
+        );
+    }
+
+    #[test]
+    fn lines_that_differ_in_their_ends_alone_are_shown_whole() {
+        assert_eq!(
+            shown(&json!("a\nb\n"), &json!("a\nb")),
+            "    f:\n      - b\n      + b\n"
+        );
+    }
+
+    #[test]
+    fn of_secrets_it_is_said_that_they_differ() {
+        let redacted = json!(["[redacted]"]);
+        assert_eq!(
+            shown(&redacted, &redacted),
+            "    f: [redacted] → [redacted]\n"
         );
     }
 

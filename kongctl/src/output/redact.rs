@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
 use crate::admin::schema::{Field, Record, Schemas, Type};
+use crate::state::secrets;
 
 /// What stands where a secret was.
 pub(crate) const REDACTED: &str = "[redacted]";
@@ -19,18 +20,47 @@ pub(crate) fn body(kind: Kind, body: &Map<String, Value>, schemas: &Schemas) -> 
         // Nobody told which of its fields are secrets.
         shown.insert("config".to_owned(), Value::String(REDACTED.to_owned()));
     }
+    for pointer in secrets::of_entity(kind, &shown, schemas, None) {
+        if let Some(found) = at(&mut shown, &pointer) {
+            *found = without_credentials(found);
+        }
+    }
     shown
+}
+
+/// A text that its name tells to be a secret, or a list without the values of the pairs in it that carry a credential.
+fn without_credentials(found: &Value) -> Value {
+    let Value::Array(items) = found else {
+        return value(found);
+    };
+    let pair = |item: &Value| Some(secrets::credential_pair(item.as_str()?)?.0.to_owned());
+    if items.iter().all(|item| pair(item).is_none()) {
+        return value(found);
+    }
+    let items = items.iter().map(|item| match pair(item) {
+        Some(name) => Value::String(format!("{name}: {REDACTED}")),
+        None => item.clone(),
+    });
+    Value::Array(items.collect())
 }
 
 /// Takes out what these JSON pointers name.
 pub(crate) fn hide(body: &mut Map<String, Value>, pointers: &[String]) {
     for pointer in pointers {
-        let (field, rest) = pointer[1..].split_once('/').unwrap_or((&pointer[1..], ""));
-        let found = body.get_mut(field);
-        if let Some(found) = found.and_then(|value| value.pointer_mut(&format!("/{rest}"))) {
+        if let Some(found) = at(body, pointer) {
             *found = value(found);
         }
     }
+}
+
+/// What a JSON pointer names.
+fn at<'v>(body: &'v mut Map<String, Value>, pointer: &str) -> Option<&'v mut Value> {
+    let (field, rest) = pointer[1..].split_once('/').unwrap_or((&pointer[1..], ""));
+    let found = body.get_mut(field)?;
+    if rest.is_empty() {
+        return Some(found);
+    }
+    found.pointer_mut(&format!("/{rest}"))
 }
 
 /// The value, unless it is a secret. A reference to a vault is none.
@@ -51,6 +81,18 @@ pub(crate) fn value(value: &Value) -> Value {
 pub(crate) fn secrets(kind: Kind, body: &Map<String, Value>, schemas: &Schemas) -> Vec<String> {
     let mut found = Vec::new();
     secrets_of_record(&schemas.of_entity(kind, body), body, &mut found);
+    let mut body = body.clone();
+    for pointer in secrets::of_entity(kind, &body, schemas, None) {
+        let mut named = Vec::new();
+        if let Some(value) = at(&mut body, &pointer) {
+            texts(value, &mut named);
+        }
+        // Kong may repeat the whole text, or what stands after the name.
+        found.extend(named.into_iter().flat_map(|text| {
+            let value = secrets::credential_pair(&text).map(|(_, value)| value.trim().to_owned());
+            [Some(text), value].into_iter().flatten()
+        }));
+    }
     found
 }
 
@@ -159,6 +201,27 @@ mod tests {
                 &json!({"name": "x", "config": {"secret": "s3cret"}})
             ),
             json!({"name": "x", "config": REDACTED})
+        );
+        let mut schemas = Schemas::default();
+        schemas.add_plugin(
+            "x",
+            &json!({"fields": [{"config": {"type": "record", "fields": [
+                {"headers": {"type": "array", "elements": {"type": "string"}}},
+                {"labels": {"type": "map", "values": {"type": "string"}}},
+            ]}}]}),
+        );
+        let plugin = json!({"name": "x", "config": {
+            "headers": ["Authorization: Bearer s3cret", "x-a: b"], "labels": {"x-api-key": "s3cret", "team": "a"},
+        }});
+        let plugin = plugin.as_object().unwrap();
+        assert_eq!(
+            body(Kind::Plugin, plugin, &schemas)["config"],
+            json!({"headers": [format!("Authorization: {REDACTED}"), "x-a: b"], "labels": {"x-api-key": REDACTED, "team": "a"}})
+        );
+        let repeated = secrets(Kind::Plugin, plugin, &schemas);
+        assert!(
+            repeated.contains(&"Bearer s3cret".to_owned()),
+            "{repeated:?}"
         );
         assert_eq!(
             shown(

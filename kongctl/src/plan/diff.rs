@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
@@ -70,6 +70,7 @@ pub(crate) fn diff(
                 }
                 let hidden = hidden(&entity, schemas);
                 hide(&mut fields, &hidden);
+                hide_kept(&mut fields, entity.kind, &before.body, schemas);
                 let source = source(&entity);
                 let mut after = entity.body;
                 keep_made_values(entity.kind, before, &mut after);
@@ -147,6 +148,16 @@ pub(super) fn hide(fields: &mut [FieldChange], hidden: &[String]) {
     }
 }
 
+/// The same for what the node has: of that, names alone tell.
+pub(super) fn hide_kept(
+    fields: &mut [FieldChange],
+    kind: Kind,
+    body: &Map<String, Value>,
+    schemas: &Schemas,
+) {
+    hide(fields, &secrets::of_entity(kind, body, schemas, None));
+}
+
 /// True if one of them lies in the other: the path of a changed field, and a pointer.
 fn touches(path: &str, pointer: &str) -> bool {
     let hidden = secrets::as_path(pointer);
@@ -174,7 +185,7 @@ fn delete(entity: &Entity, reason: Reason) -> Change {
 }
 
 /// Secrets that Kong made stay when the file leaves them out: a `PUT` without them would draw new ones.
-fn keep_made_values(kind: Kind, before: &Entity, after: &mut serde_json::Map<String, Value>) {
+fn keep_made_values(kind: Kind, before: &Entity, after: &mut Map<String, Value>) {
     for (name, field) in kind.record().fields.iter().filter(|(_, field)| field.auto) {
         if matches!(name.as_str(), "id" | "created_at" | "updated_at")
             || after.contains_key(name)

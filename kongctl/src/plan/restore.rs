@@ -26,7 +26,7 @@ use crate::state::current::Inventory;
 use crate::state::{Entity, ids, reference_id};
 
 use super::compare::compare;
-use super::diff::check_dependents;
+use super::diff::{check_dependents, hide_kept};
 use super::{Action, Change, Plan, PlanError, Reason, digest, order};
 
 /// What a restoration may assume and do.
@@ -317,12 +317,15 @@ fn change(
         body
     });
     let now = now.map(|entity| entity.body.clone());
-    let (action, fields) = match (&after, &now) {
+    let (action, mut fields) = match (&after, &now) {
         (Some(after), Some(now)) => (Action::Update, compare(kind, after, now, schemas, false)),
         (Some(_), None) => (Action::Create, Vec::new()),
         (None, Some(_)) => (Action::Delete, Vec::new()),
         (None, None) => return None,
     };
+    for body in after.iter().chain(&now) {
+        hide_kept(&mut fields, kind, body, schemas);
+    }
     Some(Change {
         action,
         kind,

@@ -6,6 +6,10 @@
 //! 2. In the configuration of a plugin, a text is secret if its field is called like one, as long as no schema is at hand.
 //! 3. There, a text from an environment variable is secret too, unless a schema has a field of its own for it: it stands in a list or a
 //!    map of anything (a header, say), or nobody told what it is.
+//! 4. There, a header, an argument or a form's field that is called like one that carries a credential is secret, whoever wrote it:
+//!    `Authorization: Bearer …` in a list, `x-api-key` in a map.
+//!
+//! What a node keeps does not tell where it came from: of it, 3 is not known. Nor is it known of code.
 //!
 //! Numbers and booleans are none, nor is a reference to a vault, nor, in a plugin, what is called a public key.
 
@@ -62,6 +66,49 @@ fn sounds_secret(name: &str) -> bool {
 /// What a field is called whose value anybody may see.
 fn is_public(name: &str) -> bool {
     name.starts_with("public_key")
+}
+
+/// What a header, an argument of a query or a field of a form is called that carries a credential.
+fn names_credential(name: &str) -> bool {
+    const NAMES: [&str; 5] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "key",
+    ];
+    const ENDS: [&str; 7] = [
+        "token",
+        "apikey",
+        "api-key",
+        "auth-key",
+        "access-key",
+        "functions-key",
+        "subscription-key",
+    ];
+    const PARTS: [&str; 4] = ["secret", "password", "passphrase", "credential"];
+    let name = name.trim().to_ascii_lowercase().replace('_', "-");
+    NAMES.contains(&name.as_str())
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || PARTS.iter().any(|part| name.contains(part))
+}
+
+/// `Authorization: Bearer …`: the name and the value of what carries a credential, as Kong's transformers write it.
+pub(crate) fn credential_pair(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once(':')?;
+    // What is taken from the request, or from a vault, is not there.
+    let is_elsewhere = value.trim().starts_with("$(") && value.trim().ends_with(')')
+        || value.contains("{vault://");
+    (names_credential(name) && !value.trim().is_empty() && !is_elsewhere).then_some((name, value))
+}
+
+fn has_credential_pair(value: &Value) -> bool {
+    let mut texts = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    texts.any(|text| credential_pair(text).is_some())
 }
 
 /// True of what can be a secret at all.
@@ -148,8 +195,9 @@ impl<'a> Known<'a> {
 
     fn is_secret(self, name: &str) -> bool {
         match self {
-            Self::Field(field) | Self::Element(field) => field.secret,
-            Self::Nothing => sounds_secret(name),
+            Self::Field(field) => field.secret,
+            Self::Element(field) => field.secret || names_credential(name),
+            Self::Nothing => sounds_secret(name) || names_credential(name),
             Self::Record(_) => false,
         }
     }
@@ -164,11 +212,18 @@ fn below(
 ) {
     match value {
         Value::Object(map) => {
-            for (name, value) in map.iter().filter(|(name, _)| !is_public(name)) {
+            // What renames headers and arguments has names on both sides.
+            let named = map
+                .iter()
+                .filter(|(name, _)| !is_public(name) && *name != "rename");
+            for (name, value) in named {
                 let known = known.named(name);
                 let path = format!("{path}/{}", escaped(name));
                 let source = source.and_then(|node| node.get(name)).map(|node| &**node);
-                if known.is_secret(name) && holds_text(value) || is_from_env(value, known, source) {
+                if known.is_secret(name) && holds_text(value)
+                    || has_credential_pair(value)
+                    || is_from_env(value, known, source)
+                {
                     found.push(path);
                 } else {
                     below(value, known, source, &path, found);
@@ -292,6 +347,29 @@ tokens: [t]
         assert_eq!(
             judged(text, Some(&schema)),
             ["/key", "/headers/b", "/tokens"]
+        );
+    }
+
+    #[test]
+    fn what_carries_a_credential_is_known_by_its_name_whatever_the_schema_says() {
+        let list = json!({"type": "array", "elements": {"type": "string"}});
+        let lists = json!({"type": "record", "fields": [{"headers": list}, {"querystring": list}]});
+        let schema = json!({"fields": [
+            {"add": lists}, {"remove": lists}, {"rename": lists}, {"replace": lists},
+            {"labels": {"type": "map", "values": {"type": "string"}}},
+            {"key": {"type": "string"}},
+        ]});
+        let text = r#"
+add: {headers: ["Authorization: Bearer s3cret", "x-a: b"], querystring: ["api_key:s3cret"]}
+remove: {headers: [authorization, cookie]}
+rename: {headers: ["authorization:x-was-authorization"]}
+replace: {headers: ["authorization: $(headers['x-token'])", "x-api-key:{vault://env/key}", "cookie:"]}
+labels: {X-Auth-Token: s3cret, team: a}
+key: its field says what it is
+"#;
+        assert_eq!(
+            judged(text, Some(&schema)),
+            ["/add/headers", "/add/querystring", "/labels/X-Auth-Token"]
         );
     }
 

@@ -13,7 +13,7 @@ use crate::state::Entity;
 use crate::state::current::Inventory;
 
 use super::super::compare::compare;
-use super::super::diff::{check_dependents, hide};
+use super::super::diff::{check_dependents, hide, hide_kept};
 use super::super::{Action, Change, Plan, PlanError, digest, order};
 use super::{SavedChange, SavedPlan, subjects};
 
@@ -260,6 +260,9 @@ impl Seen<'_> {
             _ => Vec::new(),
         };
         hide(&mut fields, &saved.hidden);
+        if let Some(before) = &before {
+            hide_kept(&mut fields, kind, before, self.schemas);
+        }
         Change {
             action: saved.action,
             kind,
