@@ -42,6 +42,9 @@ pub(crate) async fn single_entities_are_changed_by_hand(world: &mut World) -> Re
         "create vault hand --set name=env --set config.prefix=HAND_",
         "patch service hand --set retries=3",
         "patch plugin key-auth --route hand --set config.hide_credentials=true",
+        "create plugin rate-limiting --route hand --set config.minute=5 --set config.redis.host=127.0.0.1",
+        "patch plugin rate-limiting --route hand --set config.redis.port=6380 --set config.fault_tolerant=no",
+        "patch plugin rate-limiting --route hand --set config.redis_timeout=500",
         "patch basic-auth hand --set password=second",
         "patch target 127.0.0.1:9 --upstream hand --set weight=20",
         "patch upstream hand --set healthchecks.active.healthy.interval=5 --set healthchecks.active.unhealthy.interval=5",
@@ -64,6 +67,14 @@ pub(crate) async fn single_entities_are_changed_by_hand(world: &mut World) -> Re
         plugin["config"]["hide_credentials"] == true
             && plugin["config"]["key_names"][0] == "apikey",
         "{plugin}"
+    );
+    let limits = json(kongctl, "describe plugin rate-limiting --route hand").await?;
+    ensure!(
+        limits["config"]["redis"]["port"] == 6380
+            && limits["config"]["redis"]["timeout"] == 500
+            && limits["config"]["fault_tolerant"] == false
+            && limits["config"]["minute"] == 5,
+        "{limits}"
     );
     let target = json(kongctl, "describe target 127.0.0.1:9 --upstream hand").await?;
     ensure!(target["weight"] == 20, "{target}");

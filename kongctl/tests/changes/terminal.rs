@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kong_standin::config::Database;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
+use super::front::{Fate, Front};
 use super::{User, standin, url};
 
 /// A command on a terminal of its own.
@@ -136,4 +137,29 @@ async fn a_node_that_moved_while_somebody_thought_is_not_changed() {
         "{seen}"
     );
     assert!(user.dump(&node).await.contains("theirs"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_was_asked_for_still_sends_its_fields_alone() {
+    let (node, user) = (standin(Database::Memory).await, User::new());
+    let node = url(&node);
+    user.write("a.yml", "services: [{name: llm, host: h}]\n");
+    user.must("sync a.yml", &node).await;
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let seen = writes.clone();
+    let (_front, front) = Front::start(&node, move |_, method, path| {
+        seen.lock().unwrap().push(format!("{method} {path}"));
+        Fate::Pass
+    })
+    .await;
+    let mut terminal = Terminal::run(user.command("patch service llm --set retries=3", &front));
+    terminal.until("[y/N]").await;
+    terminal.answer("y\n");
+    let (code, shown) = terminal.end().await;
+    assert_eq!(code, 0, "{shown}");
+    let writes = writes.lock().unwrap();
+    assert!(
+        writes.len() == 1 && writes[0].starts_with("PATCH /services/"),
+        "{writes:?}"
+    );
 }

@@ -1,11 +1,16 @@
 //! `patch KIND NAME`: some fields of one entity. Only they are sent, so that what another writer does to the others stays.
+//!
+//! # Model
+//!
+//! Kong's own `PATCH` merges records and replaces everything else, maps and lists included. Here maps are merged as records are; so a
+//! field of a record is sent alone, and a map whole.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::admin::entities::Kind;
-use crate::admin::schema::Schemas;
+use crate::admin::schema::{Record, Schemas, Type};
 use crate::cli::{Connection, Parents, Patch};
 use crate::output::Printer;
 use crate::output::failure::UsageError;
@@ -45,21 +50,17 @@ pub(in super::super) async fn run(
     for field in ["created_at", "updated_at"] {
         patched.body.shift_remove(field);
     }
-    for entry in said.entries() {
-        let mut value = entry.node.to_json();
-        if let Some((_, to, _)) = kind.references().find(|(field, ..)| *field == entry.key)
-            && let Some(word) = reference_id(&value)
-        {
+    let record = schemas.of_entity(kind, &entity.body);
+    let mut said = fields(&record, &said);
+    for (field, to, _) in kind.references() {
+        if let Some(word) = said.get(field).and_then(reference_id) {
             let parent = find(current, to, word, &nobody)?;
-            value = json!({ "id": parent.id });
+            said.insert(field.to_owned(), json!({ "id": parent.id }));
         }
-        let slot = patched.body.entry(entry.key.clone());
-        merge(slot.or_insert(Value::Null), &value);
     }
+    merge_fields(&mut patched.body, &said);
     check(kind, &patched, &schemas)?;
-    let names = said.entries().iter().map(|entry| entry.key.clone());
-    let body = names.filter_map(|name| Some((name.clone(), patched.body.get(&name)?.clone())));
-    node.partial = Some(body.collect());
+    node.partial = Some(partial(&record, &said, &patched.body));
     node.read.schemas = schemas;
     let desired = Desired {
         entities: Inventory::new([patched]),
@@ -73,16 +74,47 @@ pub(in super::super) async fn run(
     node.make(desired, true, &order, printer).await
 }
 
-/// The value with what is said of it: maps are merged, anything else is replaced.
-fn merge(value: &mut Value, over: &Value) {
-    match (value, over) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (name, over) in above {
-                merge(below.entry(name.clone()).or_insert(Value::Null), over);
-            }
+/// What is said, by the names that Kong keeps: a deprecated field and the one that took its place may not disagree.
+fn fields(record: &Record, said: &Parsed) -> Map<String, Value> {
+    let entries = said.entries().iter().map(|entry| {
+        let told = record
+            .field_or_shorthand(&entry.key)
+            .and_then(|field| declared::field_with_booleans(field, &entry.node));
+        let node = told.as_ref().unwrap_or(&entry.node);
+        (entry.key.clone(), node.to_json())
+    });
+    let mut fields = entries.collect();
+    record.resolve_shorthands(&mut fields);
+    fields
+}
+
+/// The fields with what is said of them: maps are merged, anything else is replaced.
+fn merge_fields(below: &mut Map<String, Value>, above: &Map<String, Value>) {
+    for (name, over) in above {
+        match (below.entry(name.clone()).or_insert(Value::Null), over) {
+            (Value::Object(below), Value::Object(above)) => merge_fields(below, above),
+            (value, over) => *value = over.clone(),
         }
-        (value, over) => *value = over.clone(),
     }
+}
+
+/// What is sent: of records the fields that are said, of anything else what came of it.
+fn partial(
+    record: &Record,
+    said: &Map<String, Value>,
+    merged: &Map<String, Value>,
+) -> Map<String, Value> {
+    let fields = said.iter().filter_map(|(name, said)| {
+        let merged = merged.get(name)?;
+        let value = match (record.fields.get(name).map(|field| &field.ty), said, merged) {
+            (Some(Type::Record(record)), Value::Object(said), Value::Object(merged)) => {
+                Value::Object(partial(record, said, merged))
+            }
+            _ => merged.clone(),
+        };
+        Some((name.clone(), value))
+    });
+    fields.collect()
 }
 
 /// Holds the whole entity, as it would be, against its schema.
@@ -101,14 +133,43 @@ fn check(kind: Kind, patched: &Entity, schemas: &Schemas) -> anyhow::Result<()> 
 mod tests {
     use super::*;
 
+    fn map(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => unreachable!("{other} is a map"),
+        }
+    }
+
     #[test]
     fn maps_are_merged_and_lists_replaced() {
-        let mut value = json!({"minute": 5, "redis": {"host": "a", "port": 1}, "names": [1, 2]});
-        merge(
-            &mut value,
-            &json!({"redis": {"port": 2}, "names": [3], "minute": null}),
+        let mut fields =
+            map(json!({"minute": 5, "redis": {"host": "a", "port": 1}, "names": [1, 2]}));
+        merge_fields(
+            &mut fields,
+            &map(json!({"redis": {"port": 2}, "names": [3], "minute": null})),
         );
         let expected = json!({"minute": null, "redis": {"host": "a", "port": 2}, "names": [3]});
-        assert_eq!(value, expected);
+        assert_eq!(Value::Object(fields), expected);
+    }
+
+    #[test]
+    fn of_records_the_said_fields_are_sent_and_maps_whole() {
+        let record = Record::from_kong(&json!({"fields": [
+            {"tags": {"type": "set", "elements": {"type": "string"}}},
+            {"headers": {"type": "map", "values": {"type": "string"}}},
+            {"config": {"type": "record", "fields": [
+                {"minute": {"type": "integer"}},
+                {"redis": {"type": "record", "fields": [{"host": {"type": "string"}}, {"port": {"type": "integer"}}]}},
+            ]}},
+        ]}));
+        let mut fields = map(json!({
+            "tags": ["a"], "headers": {"x": "1"}, "config": {"minute": 5, "redis": {"host": "h", "port": 1}},
+        }));
+        let said = map(json!({"headers": {"y": "2"}, "config": {"redis": {"port": 2}}}));
+        merge_fields(&mut fields, &said);
+        assert_eq!(
+            Value::Object(partial(&record, &said, &fields)),
+            json!({"headers": {"x": "1", "y": "2"}, "config": {"redis": {"port": 2}}})
+        );
     }
 }
