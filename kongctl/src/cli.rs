@@ -24,7 +24,7 @@ pub(crate) use hand::{
     Safety, TargetCommand, UpstreamCommand,
 };
 pub(crate) use limiter::{Consent, LimiterConnection, Quota, QuotaCommand, Top};
-pub(crate) use output::Output;
+pub(crate) use output::{Output, structured_format};
 pub(crate) use plugin::{FailOn, Judgement, Lint, PluginCommand, Scaffold, Schema};
 pub(crate) use rewrite::{
     AddPlugins, AddTags, Convert, FormatFiles, ListTags, Merge, Namespace, OpenApi2Kong,
@@ -125,6 +125,22 @@ pub(crate) struct Connection {
         requires = "client_cert"
     )]
     pub(crate) client_key: Option<PathBuf>,
+    /// The name that the node's certificate is held against and TLS asks for (SNI), instead of the address' own.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_TLS_SERVER_NAME",
+        value_name = "NAME"
+    )]
+    pub(crate) tls_server_name: Option<String>,
+    /// For scripts that name one: workspaces are Kong Enterprise's, Kong OSS has `default` alone.
+    #[arg(
+        long,
+        global = true,
+        env = "KONGCTL_ADMIN_WORKSPACE",
+        value_name = "NAME"
+    )]
+    pub(crate) workspace: Option<String>,
     /// The longest that one call may take.
     #[arg(long, global = true, value_parser = duration, default_value = "30s", value_name = "TIME")]
     pub(crate) timeout: Duration,

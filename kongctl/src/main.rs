@@ -56,7 +56,13 @@ fn main() -> ExitCode {
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
-            return ExitCode::from(if asked { 0 } else { USAGE });
+            if asked {
+                return ExitCode::SUCCESS;
+            }
+            if let Some(format) = cli::structured_format(std::env::args().skip(1)) {
+                let _ = Printer::new(format).value(&failure::usage_value(&error));
+            }
+            return ExitCode::from(USAGE);
         }
     };
     let format = match cli.take_format() {

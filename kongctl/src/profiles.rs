@@ -15,6 +15,7 @@
 //!     ca_file: authority.pem
 //!     client_cert: me.pem
 //!     client_key: me.key
+//!     tls_server_name: kong.internal
 //!     protect_tags: [prod]
 //! ```
 //!
@@ -40,19 +41,21 @@ pub(crate) struct Profile {
     ca_file: Option<PathBuf>,
     client_cert: Option<PathBuf>,
     client_key: Option<PathBuf>,
+    tls_server_name: Option<String>,
     /// Entities with one of these tags are never changed or deleted.
     pub(crate) protect_tags: Vec<String>,
     /// Where a value is missing, as where a variable is not set.
     unset: Vec<Place>,
 }
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "admin_url",
     "headers",
     "token",
     "ca_file",
     "client_cert",
     "client_key",
+    "tls_server_name",
     "protect_tags",
 ];
 
@@ -74,6 +77,9 @@ impl Profile {
         if connection.client_cert.is_none() {
             connection.client_cert.clone_from(&self.client_cert);
             connection.client_key.clone_from(&self.client_key);
+        }
+        if connection.tls_server_name.is_none() {
+            connection.tls_server_name.clone_from(&self.tls_server_name);
         }
     }
 }
@@ -212,6 +218,7 @@ impl Reader<'_> {
                 "ca_file" => profile.ca_file = self.path(node),
                 "client_cert" => profile.client_cert = self.path(node),
                 "client_key" => profile.client_key = self.path(node),
+                "tls_server_name" => profile.tls_server_name = self.text(node),
                 "protect_tags" => profile.protect_tags = self.list(node),
                 other => self.diagnostics.add_with_help(
                     &entry.key_place,

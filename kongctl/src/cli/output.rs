@@ -80,6 +80,27 @@ impl Cli {
     }
 }
 
+/// The format that a command line asks for which is not understood otherwise; `None` unless it is one for programs.
+pub(crate) fn structured_format(words: impl Iterator<Item = String>) -> Option<Format> {
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        let said = match word.as_str() {
+            "--" => return None,
+            "-o" | "--output" => words.peek().map(String::as_str),
+            word => word
+                .strip_prefix("--output=")
+                .or_else(|| word.strip_prefix("-o"))
+                .map(|format| format.trim_start_matches('=')),
+        };
+        match said {
+            Some("json") => return Some(Format::Json),
+            Some("yaml") => return Some(Format::Yaml),
+            _ => {}
+        }
+    }
+    None
+}
+
 fn no_file() -> UsageError {
     UsageError {
         message:
@@ -119,6 +140,24 @@ mod tests {
             format("kongctl diff kong.yml -o json").unwrap().0,
             Format::Json
         );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_answered_in_the_form_that_it_asks_for() {
+        let asked = |line: &str| structured_format(line.split(' ').map(str::to_owned));
+        for line in [
+            "sync -o json",
+            "sync -ojson",
+            "wash -o=json",
+            "x --output json",
+            "--output=json x",
+        ] {
+            assert_eq!(asked(line), Some(Format::Json), "{line}");
+        }
+        assert_eq!(asked("sync -o yaml"), Some(Format::Yaml));
+        for line in ["sync", "sync -o table", "sync -o", "sync -- -o json"] {
+            assert_eq!(asked(line), None, "{line}");
+        }
     }
 
     #[test]

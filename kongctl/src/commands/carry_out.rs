@@ -299,6 +299,7 @@ fn tell(ran: Vec<Ran<'_>>, order: &Order<'_>, printer: Printer) -> anyhow::Resul
             "The node is not as it was. The same command carries on where this one stopped."
         }
         "reset" => "The node is not empty. The same command carries on where this one stopped.",
+        "create" | "patch" | "delete" => "Not all of it was done.",
         _ => {
             "The node is not as the files say. The same command carries on where this one stopped."
         }

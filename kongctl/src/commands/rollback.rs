@@ -142,7 +142,7 @@ async fn plan_back(
         output::note(&format!("Left as it is: {line}."));
     }
     output::note(&format!(
-        "Undoing {}, a {} of {}.",
+        "Undoing {}: `kongctl {}` of {}.",
         journal.name,
         journal.head.verb,
         clock::shown(journal.head.made_at)

@@ -122,7 +122,7 @@ fn plan_text(plan: &Plan, paint: Paint) -> String {
         unchanged,
     } = plan.summary();
     if plan.is_empty() {
-        let _ = writeln!(out, "No changes: {} as the files say.", entities(unchanged));
+        out.push_str(&no_changes(unchanged));
     } else {
         let _ = writeln!(
             out,
@@ -130,6 +130,13 @@ fn plan_text(plan: &Plan, paint: Paint) -> String {
         );
     }
     out
+}
+
+fn no_changes(unchanged: usize) -> String {
+    match unchanged {
+        0 => "No changes.\n".to_owned(),
+        count => format!("No changes: {} as the files say.\n", entities(count)),
+    }
 }
 
 /// `1 entity`, `2 entities`.
@@ -277,11 +284,14 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
                 let _ = writeln!(out, "{done} {what}");
             }
             Outcome::Failed(error) => {
+                let place = change.source.as_ref();
+                let place = place.map(|place| format!(" ({}:{})", place.file, place.line));
                 let _ = writeln!(
                     out,
-                    "{} {} {what}: {error}",
+                    "{} {} {what}{}: {error}",
                     paint.red("FAILED"),
-                    change.action.name()
+                    change.action.name(),
+                    place.unwrap_or_default()
                 );
                 for (path, message) in error
                     .rejection()
@@ -320,12 +330,7 @@ fn report_text(plan: &Plan, report: &Report, paint: Paint) -> String {
         }
     }
     if plan.is_empty() {
-        let _ = writeln!(
-            out,
-            "No changes: {} as the files say.",
-            entities(plan.unchanged)
-        );
-        return out;
+        return no_changes(plan.unchanged);
     }
     let Tally {
         done,

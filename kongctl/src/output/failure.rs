@@ -34,8 +34,8 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
         let count = invalid.0.len();
         let _ = write!(
             out,
-            "{invalid}\nerror: {count} mistake{} in the input; nothing was sent",
-            if count == 1 { "" } else { "s" }
+            "{invalid}\nerror: {}; nothing was sent",
+            counted(count)
         );
     } else {
         let _ = write!(out, "error: {error}");
@@ -55,6 +55,11 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
         let _ = write!(out, "\nhint: {hint}");
     }
     out
+}
+
+fn counted(mistakes: usize) -> String {
+    let s = if mistakes == 1 { "" } else { "s" };
+    format!("{mistakes} mistake{s} in the input")
 }
 
 /// The same for a program.
@@ -79,7 +84,7 @@ pub(crate) fn value(error: &anyhow::Error) -> Value {
                 })
             })
             .collect();
-        value["message"] = json!(format!("{} mistakes in the input", mistakes.len()));
+        value["message"] = json!(counted(mistakes.len()));
         value["mistakes"] = Value::Array(mistakes);
     }
     if let Some(admin) = error
@@ -95,6 +100,14 @@ pub(crate) fn value(error: &anyhow::Error) -> Value {
         value["limiter_api"] = json!({ "status": status });
     }
     json!({ "error": value })
+}
+
+/// The same of words that the command line does not know.
+pub(crate) fn usage_value(error: &clap::Error) -> Value {
+    let text = error.render().to_string();
+    let message = text.split("\n\n").next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message).trim();
+    json!({ "error": { "message": message, "causes": [], "hint": "see --help" } })
 }
 
 /// What the Admin API said, for a program.

@@ -139,9 +139,11 @@ impl References<'_> {
         let mut stages = piped.split('|').map(str::trim);
         let head = stages.next().unwrap_or_default();
         let name = head.strip_prefix("env").ok_or_else(malformed)?.trim();
+        // Between double quotes, as in JSON, a quote is `\"`.
         let name = name
-            .strip_prefix('"')
-            .and_then(|name| name.strip_suffix('"'))
+            .strip_prefix("\\\"")
+            .and_then(|name| name.strip_suffix("\\\""))
+            .or_else(|| name.strip_prefix('"')?.strip_suffix('"'))
             .or_else(|| {
                 name.strip_prefix('\'')
                     .and_then(|name| name.strip_suffix('\''))

@@ -12,6 +12,22 @@ use super::World;
 const SHOWN_ELSEWHERE: &str = "kongctl-schema";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_is_told_in_the_form_that_is_asked_for() {
+    let world = World::new(Database::Memory).await;
+    let mut seen = Vec::new();
+    for line in [
+        "sync -o json",
+        "wash --output=yaml",
+        "get nothing -o json",
+        "ping --workspace team-a",
+        "ping --workspace default -o name",
+    ] {
+        seen.push(world.run(line).await);
+    }
+    insta::assert_snapshot!(seen.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_verb_is_under_a_snapshot() {
     let world = World::new(Database::Memory).await;
     world.run("man --directory pages").await;

@@ -54,8 +54,8 @@ struct TlsListener {
 }
 
 impl TlsListener {
-    /// With a certificate for 127.0.0.1; asks for one of the same authority where `mutual`.
-    async fn bind(authority: &Authority, mutual: bool) -> Self {
+    /// With a certificate for `name`; asks for one of the same authority where `mutual`.
+    async fn bind(authority: &Authority, name: &str, mutual: bool) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -68,7 +68,7 @@ impl TlsListener {
         } else {
             builder.with_no_client_auth()
         };
-        let (certificate, key) = authority.sign("127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth);
+        let (certificate, key) = authority.sign(name, ExtendedKeyUsagePurpose::ServerAuth);
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let config = builder
             .with_single_cert(vec![certificate.der().clone()], key)
@@ -100,10 +100,15 @@ impl Listener for TlsListener {
 
 /// A node behind TLS: its address, and a directory with the files of its authority.
 async fn tls_node(mutual: bool) -> (String, TempDir) {
+    tls_node_called("127.0.0.1", mutual).await
+}
+
+/// The same with a certificate for another name than its address.
+async fn tls_node_called(name: &str, mutual: bool) -> (String, TempDir) {
     let authority = Authority::new();
     let directory = tempfile::tempdir().unwrap();
     authority.write_files(directory.path());
-    let listener = TlsListener::bind(&authority, mutual).await;
+    let listener = TlsListener::bind(&authority, name, mutual).await;
     let url = format!("https://{}", listener.tcp.local_addr().unwrap());
     Node::new(|_, _| Answer::Usual).serve(listener);
     (url, directory)
@@ -148,6 +153,27 @@ async fn a_node_may_ask_for_our_certificate() {
     ))
     .await;
     assert_eq!(seen.code, Some(64), "{}", seen.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_may_be_for_another_name_than_the_address() {
+    let (url, directory) = tls_node_called("kong.internal", false).await;
+    let ping = async |more: &str| {
+        let line = format!("ping --retries 0 --ca-file ca.pem {more}");
+        run(&mut kongctl(&line, &url, directory.path())).await
+    };
+    assert_eq!(ping("").await.code, Some(1));
+    let elsewhere = ping("--tls-server-name kong.elsewhere").await;
+    assert_eq!(elsewhere.code, Some(1), "{}", elsewhere.stdout);
+    let seen = ping("--tls-server-name kong.internal").await;
+    assert_eq!(seen.code, Some(0), "{}", seen.stderr);
+    assert!(seen.stdout.contains(&url), "{}", seen.stdout);
+    let wrong = ping("--tls-server-name 127.0.0.1").await;
+    assert!(
+        wrong.stderr.contains("is no name of a host"),
+        "{}",
+        wrong.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! How a node is reached: address, headers, certificates, limits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::super::errors::AdminError;
@@ -25,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) ca_file: Option<PathBuf>,
     /// PEM files of our own certificate and key.
     pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// What TLS asks for and the node's certificate is held against, instead of the address' own name.
+    pub(crate) server_name: Option<String>,
     /// Limit of one call.
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
@@ -53,7 +57,7 @@ impl Client {
 pub(crate) fn transport(
     flag: &str,
     settings: &Settings,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
 ) -> Result<(reqwest::Client, Url), String> {
     let mut builder = reqwest::Client::builder()
         // One HTTP/2 connection would pin all calls to one nginx worker.
@@ -62,8 +66,7 @@ pub(crate) fn transport(
         // Neither API redirects anywhere, and a token may not follow to another host.
         .redirect(reqwest::redirect::Policy::none())
         .timeout(settings.timeout)
-        .connect_timeout(settings.connect_timeout)
-        .default_headers(headers);
+        .connect_timeout(settings.connect_timeout);
     let base = if let Some(path) = settings.url.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         builder = builder.unix_socket(path);
@@ -80,6 +83,19 @@ pub(crate) fn transport(
     if is_loopback(&base) {
         builder = builder.no_proxy();
     }
+    let base = match &settings.server_name {
+        Some(name) if base.scheme() == "https" => {
+            let asked = &base[url::Position::BeforeHost..url::Position::AfterPort];
+            if let Ok(host) = HeaderValue::from_str(asked) {
+                headers.entry(HOST).or_insert(host);
+            }
+            let (renamed, elsewhere) = renamed(base, name)?;
+            // A proxy would be asked for the name, not for the address.
+            builder = builder.no_proxy().dns_resolver(Arc::new(elsewhere));
+            renamed
+        }
+        _ => base,
+    };
     if let Some(file) = &settings.ca_file {
         let pem = read_file("--ca-file", file)?;
         let wrong_file = |reason: &str| format!("--ca-file {}: {reason}", file.display());
@@ -102,9 +118,40 @@ pub(crate) fn transport(
         builder = builder.identity(identity);
     }
     let http = builder
+        .default_headers(headers)
         .build()
         .map_err(|error| format!("cannot set up the connection: {}", innermost(&error)))?;
     Ok((http, base))
+}
+
+/// The address by another name, and what resolves that name to where the address is.
+fn renamed(mut base: Url, name: &str) -> Result<(Url, Elsewhere), String> {
+    let host = base.host_str().unwrap_or_default();
+    let elsewhere = Elsewhere {
+        host: host.trim_matches(['[', ']']).to_owned(),
+    };
+    let wrong = || format!("--tls-server-name {name:?} is no name of a host");
+    base.set_host(Some(name)).map_err(|_| wrong())?;
+    if !matches!(base.host(), Some(url::Host::Domain(_))) {
+        return Err(wrong());
+    }
+    Ok((base, elsewhere))
+}
+
+/// Finds one host, whatever name is asked for.
+struct Elsewhere {
+    host: String,
+}
+
+impl Resolve for Elsewhere {
+    fn resolve(&self, _: Name) -> Resolving {
+        let host = self.host.clone();
+        Box::pin(async move {
+            // The port is that of the address.
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs)
+        })
+    }
 }
 
 fn headers(settings: &Settings) -> Result<HeaderMap, AdminError> {
@@ -178,6 +225,7 @@ mod tests {
             token: None,
             ca_file: None,
             client_certificate: None,
+            server_name: None,
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             retries: 0,

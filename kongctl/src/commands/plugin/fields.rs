@@ -16,7 +16,19 @@ const INDENT: &str = "    ";
 pub(super) fn table(config: &Map<String, Value>, paint: Paint) -> String {
     let mut out = String::new();
     each(config, "", &mut |path, field| {
-        let _ = writeln!(out, "{}  {}", path, paint.dim(&summary(field)));
+        let summary = summary(field);
+        let room = COLUMNS.saturating_sub(text::width(path) + 2);
+        if text::width(&summary) <= room {
+            let _ = writeln!(out, "{path}  {}", paint.dim(&summary));
+        } else {
+            let _ = writeln!(out, "{path}");
+            for line in wrapped(
+                &summary.replace('|', " | ").replace("\",\"", "\", \""),
+                COLUMNS - INDENT.len(),
+            ) {
+                let _ = writeln!(out, "{INDENT}{}", paint.dim(&line));
+            }
+        }
         let description = field.get("description").and_then(Value::as_str);
         for line in wrapped(
             &text::clean(description.unwrap_or_default()),
