@@ -467,7 +467,7 @@ pub(crate) struct Dump {
     /// Write fields that have their default too.
     #[arg(long)]
     pub(crate) all_fields: bool,
-    /// Leave secrets out; such a file cannot be synced.
+    /// Leave secrets out; such a file cannot be synced. Not known as secrets: code, and texts that neither schema nor name calls one.
     #[arg(long)]
     pub(crate) redact: bool,
     /// Write to a file that only you can read, instead of standard output.

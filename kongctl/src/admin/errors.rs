@@ -75,11 +75,23 @@ impl Rejection {
                 .as_ref()
                 .and_then(|value| value.get("code"))
                 .and_then(Value::as_i64),
-            message: text("message").unwrap_or_else(|| body.trim().chars().take(200).collect()),
+            message: text("message").unwrap_or_else(|| {
+                let words = title(body).unwrap_or(body);
+                words.trim().chars().take(LONGEST_PAGE).collect()
+            }),
             fields,
             entities,
         }
     }
+}
+
+/// The most that is shown of an error body that is not Kong's, in characters.
+const LONGEST_PAGE: usize = 200;
+
+/// What an error page of nginx, or of a proxy, is called.
+fn title(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("<title>")?;
+    rest.split_once("</title>").map(|(title, _)| title)
 }
 
 impl EntityRejection {
@@ -307,6 +319,19 @@ mod tests {
     #[test]
     fn a_proxys_error_page_is_cut_short() {
         let rejection = Rejection::read(502, &"x".repeat(1000));
-        assert_eq!(rejection.message.len(), 200);
+        assert_eq!(rejection.message.len(), LONGEST_PAGE);
+
+        let page = "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>…</body>\r\n</html>";
+        let error = AdminError::Rejected {
+            method: "POST",
+            path: "/config".to_owned(),
+            rejection: Box::new(Rejection::read(413, page)),
+        };
+        assert_eq!(
+            error.to_string(),
+            "POST /config: 413 Request Entity Too Large (HTTP 413)"
+        );
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("nginx_admin_client_max_body_size"), "{hint}");
     }
 }

@@ -282,7 +282,10 @@ impl Builder<'_, '_> {
                 // Evaluated text takes its type as if it stood in the file.
                 Some(evaluated) => self.typed(evaluated.into_value(plain), plain),
                 None if is_kept(hidden) => NodeValue::String(keep(hidden, plain)),
-                None if plain => self.typed(plain_value(&text), plain),
+                None if plain => {
+                    self.refuse_octal(&text, &place);
+                    self.typed(plain_value(&text), plain)
+                }
                 None => NodeValue::String(text),
             }
         };
@@ -298,6 +301,30 @@ impl Builder<'_, '_> {
             self.anchors.insert(anchor, built.clone());
         }
         self.add(built, place);
+    }
+
+    /// A leading zero makes a number octal to YAML 1.1, hence to decK, and nothing to YAML 1.2. A description is no configuration.
+    fn refuse_octal(&mut self, text: &str, place: &Place) {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let leads = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
+        if self.references.policy == Policy::KeepAll
+            || !leads.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+        {
+            return;
+        }
+        let sign = if text.starts_with('-') { "-" } else { "" };
+        let octal = i64::from_str_radix(digits, 8);
+        let octal = octal.map(|value| format!("{sign}{value} (as decK reads it), "));
+        let decimal = digits.trim_start_matches('0');
+        let decimal = if decimal.is_empty() { "0" } else { decimal };
+        self.diagnostics.add_with_help(
+            place,
+            format!("the leading zero of {text} means octal to decK and nothing to YAML 1.2"),
+            Some(format!(
+                "write {}{sign}{decimal}, or \"{text}\" in quotes if it is a text",
+                octal.unwrap_or_default()
+            )),
+        );
     }
 
     /// May the value that comes next be a secret?
@@ -558,6 +585,17 @@ mod tests {
                 .unwrap_err()
                 .contains("within each other")
         );
+    }
+
+    #[test]
+    fn a_leading_zero_is_refused_where_two_readers_would_read_two_numbers() {
+        let error = read_plainly("{a: 0, b: 0.5, c: 0o17, d: '010', e: 010, f: -09}").unwrap_err();
+        let expected = "\
+kong.yml:1:41: the leading zero of 010 means octal to decK and nothing to YAML 1.2
+    write 8 (as decK reads it), 10, or \"010\" in quotes if it is a text
+kong.yml:1:49: the leading zero of -09 means octal to decK and nothing to YAML 1.2
+    write -9, or \"-09\" in quotes if it is a text";
+        assert_eq!(error, expected);
     }
 
     #[test]

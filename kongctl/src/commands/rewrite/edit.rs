@@ -6,26 +6,28 @@ use serde_json::{Value, json};
 
 use crate::admin::entities::Kind;
 use crate::cli::{AddPlugins, AddTags, ListTags, RemoveTags};
-use crate::output::Printer;
 use crate::output::failure::UsageError;
+use crate::output::{self, Printer};
 use crate::state::diagnostics::Diagnostics;
+use crate::syntax::Where;
 
 use super::super::Exit;
-use super::additions;
-use crate::syntax::Where;
+use super::{Done, additions};
 
 pub(super) fn add_tags(arguments: &AddTags, printer: Printer) -> anyhow::Result<Exit> {
     let to = entities(arguments.to.chosen())?;
-    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+    let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         file.add_tags(&arguments.tags, &to, diagnostics);
-    })
+    })?;
+    note_nothing(done, "added", "there")
 }
 
 pub(super) fn remove_tags(arguments: &RemoveTags, printer: Printer) -> anyhow::Result<Exit> {
     let from = entities(arguments.from.chosen())?;
-    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+    let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         file.remove_tags(&arguments.tags, arguments.keep_only, &from, diagnostics);
-    })
+    })?;
+    note_nothing(done, "removed", "gone")
 }
 
 pub(super) fn list_tags(arguments: &ListTags, printer: Printer) -> anyhow::Result<Exit> {
@@ -93,7 +95,7 @@ pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::R
             .into());
         }
     }
-    super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+    let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         for addition in &additions {
             file.add_plugins(
                 &addition.plugins,
@@ -102,5 +104,16 @@ pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::R
                 diagnostics,
             );
         }
-    })
+    })?;
+    note_nothing(done, "added", "there")
+}
+
+/// A name with a slip in it would pass for work that is done.
+fn note_nothing(done: Done, changed: &str, so: &str) -> anyhow::Result<Exit> {
+    if !done.changed {
+        output::note(&format!(
+            "Nothing was {changed}: nothing is found where it should be, or it is {so} already."
+        ));
+    }
+    Ok(done.exit)
 }

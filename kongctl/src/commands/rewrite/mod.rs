@@ -70,16 +70,27 @@ fn rewrite(
     rewritten: &Rewritten,
     printer: Printer,
     mut change: impl FnMut(&mut File, &mut Diagnostics),
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<Done> {
     let mut diagnostics = Diagnostics::default();
-    let mut changed = Vec::new();
+    let mut files = Vec::new();
+    let mut changed = false;
     for (text, mut file) in read(&rewritten.files.files)? {
+        let before = write::new_text(&text, &file)?;
         change(&mut file, &mut diagnostics);
         let new = write::new_text(&text, &file)?;
-        changed.push(Changed { text, new });
+        changed |= new != before;
+        files.push(Changed { text, new });
     }
     diagnostics.into_result()?;
-    write::finish(&changed, rewritten, printer)
+    let exit = write::finish(&files, rewritten, printer)?;
+    Ok(Done { exit, changed })
+}
+
+/// How a change of files ended.
+struct Done {
+    exit: Exit,
+    /// A file says something else now.
+    changed: bool,
 }
 
 /// JSON or YAML, by `-o`; anything else is no form for a file.

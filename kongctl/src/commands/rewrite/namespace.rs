@@ -30,11 +30,11 @@ pub(super) fn run(arguments: &Namespace, printer: Printer) -> anyhow::Result<Exi
     };
     let chosen = arguments.to.chosen();
     let mut found = 0;
-    let exit = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+    let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         found += file.namespace(&namespace, &chosen, diagnostics);
     })?;
     if found == 0 {
         output::note("No route is selected.");
     }
-    Ok(exit)
+    Ok(done.exit)
 }

@@ -36,7 +36,7 @@ struct Aimed {
 pub(super) fn run(arguments: &PatchFiles, printer: Printer) -> anyhow::Result<Exit> {
     let patches = read(arguments)?;
     let mut found = vec![0; patches.len()];
-    let exit = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
+    let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         for (aimed, found) in patches.iter().zip(&mut found) {
             *found += file.patch(&aimed.patch, &aimed.to, diagnostics);
         }
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &PatchFiles, printer: Printer) -> anyhow::Result<Ex
     for (aimed, _) in patches.iter().zip(found).filter(|(_, found)| *found == 0) {
         output::note(&format!("{}: nothing is selected.", aimed.source));
     }
-    Ok(exit)
+    Ok(done.exit)
 }
 
 /// All patches: those of the command line go first, as decK's do.
