@@ -23,6 +23,11 @@ pub struct Config {
     pub schema_only_plugins: Vec<String>,
     /// `pluginserver_names` with their settings, in order.
     pub plugin_servers: Vec<PluginServer>,
+    /// `wasm`: whether filter chains may be configured. Their filters are known, not run: requests that they apply to fail.
+    pub wasm: bool,
+    /// `wasm_filters_path`: a directory with one `NAME.wasm` for each filter, and the schema of its configuration in
+    /// `NAME.meta.json`. The modules themselves are not read.
+    pub wasm_filters_path: Option<PathBuf>,
     /// `nginx_http_client_body_buffer_size` in bytes: a longer request body reaches plugins as a path to a file.
     pub client_body_buffer_size: usize,
     /// `allow_debug_header`: whether `Kong-Debug: 1` makes the answer name the route and service that matched.
@@ -61,6 +66,8 @@ impl Default for Config {
             plugins: vec!["bundled".to_owned()],
             schema_only_plugins: Vec::new(),
             plugin_servers: Vec::new(),
+            wasm: false,
+            wasm_filters_path: None,
             client_body_buffer_size: 8 * 1024,
             allow_debug_header: false,
         }

@@ -9,6 +9,7 @@
 //! - `plugins`: the few bundled plugins it has, and Kong's side of the socket to a plugin server.
 //! - [`store`]: the configuration in force, as snapshots that the proxy follows.
 //! - `admin`: the Admin API, which changes it; `schema`: what it may hold; `declarative`: all of it in one document.
+//! - `filters`: the WebAssembly filters that it may name.
 
 pub mod config;
 pub mod store;
@@ -16,6 +17,7 @@ pub mod store;
 mod admin;
 mod clock;
 mod declarative;
+mod filters;
 mod node;
 mod plugins;
 mod proxy;
@@ -31,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use config::{Config, Database, PluginServer};
+pub use filters::FilterError;
+use filters::Filters;
 use node::Node;
 pub use plugins::{DumpError, PluginDump};
 use schema::Registry;
@@ -63,6 +67,9 @@ pub enum StartError {
     /// A plugin server declared a schema that Kong would not take.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The WebAssembly filters cannot be had.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The declarative configuration cannot be read.
     #[error("cannot read the declarative configuration {}", path.display())]
     Read {
@@ -88,7 +95,8 @@ impl Standin {
         for server in &config.plugin_servers {
             external_plugins.push(PluginDump::query(server).await?);
         }
-        let registry = registry(&config, &external_plugins)?;
+        let filters = Filters::find(config.wasm, config.wasm_filters_path.as_deref())?;
+        let registry = registry(&config, &external_plugins, &filters)?;
         let store = Store::new();
         if let Some(path) = config.declarative_config.clone() {
             let text = match tokio::fs::read_to_string(&path).await {
@@ -102,6 +110,7 @@ impl Standin {
             id: Uuid::new_v4(),
             config: Arc::new(config),
             external_plugins: external_plugins.into(),
+            filters: Arc::new(filters),
             registry: Arc::new(registry),
             store,
         };
@@ -136,8 +145,12 @@ impl Standin {
     }
 }
 
-/// The schemas of what a configuration may use: the plugins that `plugins` names, and those that are only checked.
-fn registry(config: &Config, external: &[PluginDump]) -> Result<Registry, SchemaError> {
+/// The schemas of what a configuration may use: the plugins that `plugins` names, those that are only checked, and filters.
+fn registry(
+    config: &Config,
+    external: &[PluginDump],
+    filters: &Filters,
+) -> Result<Registry, StartError> {
     let named = |name: &str| config.plugins.iter().any(|plugin| plugin == name);
     let bundled = schema::RUNNABLE_PLUGINS
         .into_iter()
@@ -147,8 +160,15 @@ fn registry(config: &Config, external: &[PluginDump]) -> Result<Registry, Schema
         .chain(config.schema_only_plugins.iter().cloned())
         .collect();
     let external = external.iter().filter(|plugin| named(&plugin.name));
-    let external = external.map(|plugin| (plugin.name.as_str(), &plugin.schema));
-    Registry::new(&enabled, external)
+    let external: Vec<_> = external
+        .map(|plugin| (plugin.name.as_str(), &plugin.schema))
+        .collect();
+    let names = enabled.iter().map(String::as_str);
+    let mut names = names.chain(external.iter().map(|(name, _)| *name));
+    if let Some(name) = names.find(|name| filters.get(name).is_some()) {
+        return Err(FilterError::Duplicate(name.to_owned()).into());
+    }
+    Ok(Registry::new(&enabled, external, filters)?)
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

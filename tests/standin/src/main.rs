@@ -33,6 +33,12 @@ struct Flags {
     /// A plugin server: `NAME,SOCKET,QUERY_CMD`, for `pluginserver_names` and its two settings. May be repeated.
     #[arg(long, value_name = "NAME,SOCKET,QUERY_CMD")]
     pluginserver: Vec<PluginServerFlag>,
+    /// Let filter chains be configured; their filters do not run.
+    #[arg(long)]
+    wasm: bool,
+    /// Where the filters are: `NAME.wasm`, and `NAME.meta.json` with the schema of its configuration.
+    #[arg(long, requires = "wasm")]
+    wasm_filters_path: Option<PathBuf>,
     /// The longest request body, in bytes, that plugins get inline.
     #[arg(long, default_value_t = 8192)]
     nginx_http_client_body_buffer_size: usize,
@@ -84,6 +90,8 @@ impl From<Flags> for Config {
                 .into_iter()
                 .map(|server| server.0)
                 .collect(),
+            wasm: flags.wasm,
+            wasm_filters_path: flags.wasm_filters_path,
             client_body_buffer_size: flags.nginx_http_client_body_buffer_size,
             allow_debug_header: flags.allow_debug_header,
             ..Self::default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::filters::Filters;
 use crate::plugins::PluginDump;
 use crate::schema::Registry;
 use crate::store::Store;
@@ -18,6 +19,8 @@ pub(crate) struct Node {
     pub(crate) config: Arc<Config>,
     /// What its plugin servers declared at start.
     pub(crate) external_plugins: Arc<[PluginDump]>,
+    /// The WebAssembly filters that it found at start.
+    pub(crate) filters: Arc<Filters>,
     /// What entities and plugin configurations may hold.
     pub(crate) registry: Arc<Registry>,
     /// The configuration in force.

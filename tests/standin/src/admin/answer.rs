@@ -63,6 +63,7 @@ impl From<Error> for Answer {
             Code::NotFound => 404,
             Code::OperationUnsupported => 405,
             Code::UniqueViolation => 409,
+            Code::Unexpected => 500,
             Code::InvalidPrimaryKey
             | Code::SchemaViolation
             | Code::PrimaryKeyViolation

@@ -8,7 +8,7 @@ use super::call::Call;
 use super::{Admin, Outcome};
 use crate::clock;
 use crate::config::Database;
-use crate::declarative::{self, Document, Fault};
+use crate::declarative::{self, Document, Fault, Flattening};
 use crate::schema::Timestamp;
 use crate::store::{Entity, Error, id_of};
 
@@ -63,17 +63,24 @@ impl Admin {
                 self.node.store.replace(entities, document.hash);
                 Ok(Answer::json(201, shown))
             }
-            Err(Fault::Unnameable(message)) => {
-                tracing::warn!(%message, "a reference that Kong stumbles over");
-                Err(Answer::message(500, "An unexpected error occurred"))
-            }
-            Err(Fault::Faulty(mut errors)) if flatten => {
-                let list = declarative::flattened(registry, &document.members, &mut errors);
+            Err(fault) => {
+                let (mut errors, with_ids) = match fault {
+                    Fault::Faulty(errors) => (errors, false),
+                    Fault::Clashing(errors) => (errors, true),
+                    Fault::Unnameable(message) => {
+                        tracing::warn!(%message, "what Kong stumbles over");
+                        return Err(Error::unexpected().into());
+                    }
+                };
+                if !flatten {
+                    return Err(Error::declarative(errors).into());
+                }
+                let entities = Flattening { registry, with_ids };
+                let list = entities.flattened(&document.members, &mut errors);
                 Err(Error::declarative(errors)
                     .with("flattened_errors", list)
                     .into())
             }
-            Err(Fault::Faulty(errors)) => Err(Error::declarative(errors).into()),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(super) enum Endpoint<'a> {
     /// The deprecated form of the above, which shows the configuration alone.
     PluginConfigSchema(&'a str),
     VaultSchema(&'a str),
+    FilterSchema(&'a str),
     Validate(&'a str),
     /// `/services`
     Collection(&'a Schema),
@@ -46,6 +47,19 @@ pub(super) enum Endpoint<'a> {
         target: &'a str,
     },
     UpstreamHealth(&'a str),
+    /// `/routes/:key/filters/all`: those of the chains that apply to a route.
+    Filters {
+        route: &'a str,
+        which: Which,
+    },
+}
+
+/// Which filters of a route are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    Enabled,
+    Disabled,
 }
 
 /// Entities of one kind below an entity of another.
@@ -74,6 +88,16 @@ impl<'a> Endpoint<'a> {
             ["schemas", name, "validate"] => Self::Validate(name),
             ["schemas", "plugins", name] => Self::PluginSchema(name),
             ["schemas", "vaults", name] => Self::VaultSchema(name),
+            ["schemas", "filters", name] => Self::FilterSchema(name),
+            ["routes", route, "filters", which] => Self::Filters {
+                route,
+                which: match *which {
+                    "all" => Which::All,
+                    "enabled" => Which::Enabled,
+                    "disabled" => Which::Disabled,
+                    _ => return None,
+                },
+            },
             ["upstreams", upstream, "health"] => Self::UpstreamHealth(upstream),
             ["upstreams", upstream, "targets"] => Self::Targets {
                 upstream,
@@ -135,6 +159,19 @@ impl<'a> Endpoint<'a> {
             [key, nested, child_key] => Self::Child(child(key, nested)?, child_key),
             _ => return None,
         })
+    }
+
+    /// Whether it is about filter chains, which a Kong without WebAssembly does not have.
+    pub(super) fn is_of_filter_chains(&self) -> bool {
+        let (Self::Collection(schema)
+        | Self::Entity(schema, _)
+        | Self::Children(Child { schema, .. })
+        | Self::Child(Child { schema, .. }, _)
+        | Self::Referred { schema, .. }) = self
+        else {
+            return false;
+        };
+        schema.name == "filter_chains"
     }
 
     /// The methods that it has, in alphabetical order.

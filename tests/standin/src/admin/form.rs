@@ -121,7 +121,7 @@ fn infer_value(field: &Field, value: &mut Value) {
                 infer(Record::of(field), members);
             }
         }
-        Kind::String | Kind::Foreign => {}
+        Kind::String | Kind::Foreign | Kind::Json => {}
     }
 }
 

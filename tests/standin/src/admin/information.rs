@@ -17,10 +17,20 @@ impl Admin {
             .registry()
             .plugins()
             .map(|plugin| {
+                if self.node.filters.get(&plugin.name).is_some() {
+                    return (plugin.name.clone(), json!({"version": "0.1.0", "priority": 0}));
+                }
                 let external = self.node.external_plugins.iter().find(|external| external.name == plugin.name);
                 let version = external.map_or(VERSION, |external| external.version.as_str());
                 (plugin.name.clone(), json!({"version": version, "priority": external.map(|external| external.priority)}))
             })
+            .collect();
+        let modules: Vec<Value> = self
+            .node
+            .filters
+            .found
+            .iter()
+            .map(|filter| json!({"name": filter.name, "path": filter.path}))
             .collect();
         let mut in_use: Vec<Value> = Vec::new();
         for plugin in self.dao.snapshot().all("plugins") {
@@ -46,6 +56,9 @@ impl Admin {
                     "proxy_listen": [config.proxy_listen.to_string()],
                     "admin_listen": [config.admin_listen.to_string()],
                     "nginx_worker_processes": config.workers.to_string(),
+                    "wasm": config.wasm,
+                    "wasm_filters_path": config.wasm_filters_path,
+                    "wasm_modules_parsed": config.wasm.then_some(modules),
                 },
                 "pids": {"master": std::process::id()},
             }),

@@ -8,6 +8,7 @@ mod call;
 mod configuration;
 mod endpoint;
 mod entities;
+mod filters;
 mod form;
 mod information;
 mod schemas;
@@ -83,6 +84,9 @@ impl Admin {
         if !endpoint.methods().contains(&call.method.as_str()) {
             return Err(Answer::method_not_allowed());
         }
+        if endpoint.is_of_filter_chains() {
+            self.require_filters()?;
+        }
         if call.method == Method::OPTIONS {
             return Ok(Answer::options(endpoint.methods()));
         }
@@ -97,6 +101,7 @@ impl Admin {
             Endpoint::PluginSchema(name) => self.plugin_schema(name),
             Endpoint::PluginConfigSchema(name) => self.plugin_config_schema(name),
             Endpoint::VaultSchema(name) => self.vault_schema(name),
+            Endpoint::FilterSchema(name) => self.filter_schema(name),
             Endpoint::Validate(name) => self.validate(name, call),
             Endpoint::Collection(schema) => self.collection(schema, call),
             Endpoint::Entity(schema, key) => self.entity(schema, key, call),
@@ -112,6 +117,7 @@ impl Admin {
             Endpoint::Target { upstream, target } => self.target(upstream, target, call),
             Endpoint::TargetHealth { upstream, target } => self.set_target_health(upstream, target),
             Endpoint::UpstreamHealth(upstream) => self.upstream_health(upstream, call),
+            Endpoint::Filters { route, which } => self.filters(route, which),
         }
     }
 }

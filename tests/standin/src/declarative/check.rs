@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::tree::Node;
-use crate::schema::{Completeness, Errors, Operation, Registry, Schema, Timestamp};
+use crate::schema::{Completeness, Errors, Field, Operation, Registry, Schema, Timestamp};
 use crate::store::Entity;
 
 /// Why a document is refused.
@@ -14,7 +14,9 @@ use crate::store::Entity;
 pub(crate) enum Fault {
     /// With the faults, by kind and place.
     Faulty(Errors),
-    /// A faulty reference in an entity without a name: Kong stumbles over it and answers 500.
+    /// The same, of entities that are sound one by one: by then each has an id.
+    Clashing(Errors),
+    /// A fault in an entity without a name, as a reference to nothing: Kong stumbles over it and answers 500.
     Unnameable(String),
 }
 
@@ -165,7 +167,8 @@ impl Names {
                 };
                 let mut repeated = false;
                 let key = |name: &str| (schema.name.clone(), name.to_owned());
-                for (field, _) in schema.fields.iter().filter(|(_, field)| field.unique) {
+                let own = |field: &Field| field.unique && field.reference.is_none();
+                for (field, _) in schema.fields.iter().filter(|(_, field)| own(field)) {
                     let Some(value) = item.get(field).and_then(Value::as_str) else { continue };
                     let is_key = schema.endpoint_key.as_deref() == Some(field);
                     if values.insert((schema.name.clone(), field.to_owned(), value.to_owned())) {
@@ -315,9 +318,10 @@ impl Checker {
         }
         let errors = self.names.faults.into_errors();
         if !errors.is_empty() {
-            return Err(Fault::Faulty(errors));
+            return Err(Fault::Clashing(errors));
         }
         let mut entities = self.entities;
+        refuse_second_chains(&entities)?;
         let order: HashMap<&str, usize> = registry
             .kinds()
             .enumerate()
@@ -326,6 +330,19 @@ impl Checker {
         entities.sort_by_key(|(kind, _)| order.get(kind.as_str()).copied());
         Ok(entities)
     }
+}
+
+/// A route and a service have one filter chain at most, and Kong stumbles over a second one.
+fn refuse_second_chains(entities: &[(String, Entity)]) -> Result<(), Fault> {
+    let mut owners = HashSet::new();
+    for (_, chain) in entities.iter().filter(|(kind, _)| kind == "filter_chains") {
+        let owner = |field: &str| Some(chain.get(field)?.get("id")?.to_string());
+        if !owners.insert((owner("route"), owner("service"))) {
+            let message = "two filter chains of one route or service";
+            return Err(Fault::Unnameable(message.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// A list with faults at their places and null elsewhere.

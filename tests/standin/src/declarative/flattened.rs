@@ -2,103 +2,125 @@
 
 use serde_json::{Map, Value, json};
 
+use super::ids::{self, Parent};
 use crate::schema::{Errors, Registry, is_uuid};
 
-/// Moves the faults of entities out of `errors` into a list. What belongs to no entity stays behind.
-pub(crate) fn flattened(
-    registry: &Registry,
-    document: &Map<String, Value>,
-    errors: &mut Errors,
-) -> Vec<Value> {
-    let mut list = Vec::new();
-    for kind in sorted(errors).into_iter().rev() {
-        let (Some(Value::Array(entities)), Some(Value::Array(_))) =
-            (document.get(&kind), errors.get(&kind))
-        else {
-            continue;
-        };
-        let Some(Value::Array(faults)) = errors.shift_remove(&kind) else {
-            continue;
-        };
-        for (entity, fault) in entities.iter().zip(faults).rev() {
-            add(registry, &kind, entity, fault, &mut list);
+/// How entities are told of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flattening<'a> {
+    pub(crate) registry: &'a Registry,
+    /// With the ids that they were given where the document gives none.
+    pub(crate) with_ids: bool,
+}
+
+impl Flattening<'_> {
+    /// Moves the faults of entities out of `errors` into a list. What belongs to no entity stays behind.
+    pub(crate) fn flattened(
+        self,
+        document: &Map<String, Value>,
+        errors: &mut Errors,
+    ) -> Vec<Value> {
+        let mut list = Vec::new();
+        for kind in sorted(errors).into_iter().rev() {
+            let (Some(Value::Array(entities)), Some(Value::Array(_))) =
+                (document.get(&kind), errors.get(&kind))
+            else {
+                continue;
+            };
+            let Some(Value::Array(faults)) = errors.shift_remove(&kind) else {
+                continue;
+            };
+            for (entity, fault) in entities.iter().zip(faults).rev() {
+                self.add((&kind, None), entity, fault, &mut list);
+            }
         }
+        list
     }
-    list
+
+    /// Adds the faults of the entities nested in this one, then its own.
+    fn add(
+        self,
+        (kind, parent): (&str, Option<Parent<'_>>),
+        entity: &Value,
+        fault: Value,
+        list: &mut Vec<Value>,
+    ) {
+        let Some(mut entity) = entity.as_object().cloned() else {
+            return;
+        };
+        let mut faults = match fault {
+            Value::Object(faults) => faults,
+            Value::String(message) => Errors::from_iter([("@entity".to_owned(), json!([message]))]),
+            _ => return,
+        };
+        if self.with_ids && !entity.contains_key("id") {
+            let id = ids::generate(self.registry.known(kind), &entity, parent);
+            entity.insert("id".to_owned(), id.to_string().into());
+        }
+        let id = entity
+            .get("id")
+            .and_then(Value::as_str)
+            .filter(|id| is_uuid(id))
+            .map(str::to_owned);
+        for (child, field) in self.registry.children(kind) {
+            let nested_faults = faults.get(&child.name).is_some_and(Value::is_array);
+            if !nested_faults && !entity.get(&child.name).is_some_and(holds_entities) {
+                continue;
+            }
+            let nested = entity.shift_remove(&child.name);
+            let Some(Value::Array(nested_faults)) = faults.shift_remove(&child.name) else {
+                continue;
+            };
+            for (item, fault) in nested
+                .as_ref()
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .zip(nested_faults)
+            {
+                let mut item = item.clone();
+                if let (Some(members), Some(id)) = (item.as_object_mut(), &id) {
+                    members.entry(field).or_insert_with(|| json!({"id": id}));
+                }
+                let parent = id.as_deref().map(|id| Parent { field, id });
+                self.add((&child.name, parent), &item, fault, list);
+            }
+        }
+        let mut described = Vec::new();
+        describe(&faults, "", &mut described);
+        if described.is_empty() {
+            return;
+        }
+        let text = |name: &str| {
+            entity
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+        };
+        let mut row =
+            json!({"entity_type": kind.strip_suffix('s').unwrap_or(kind), "errors": described});
+        if let Some(name) = text("name") {
+            row["entity_name"] = name.into();
+        }
+        if let Some(id) = id {
+            row["entity_id"] = id.into();
+        }
+        if let Some(tags) = entity
+            .get("tags")
+            .and_then(Value::as_array)
+            .filter(|tags| tags.iter().all(Value::is_string))
+        {
+            row["entity_tags"] = tags.clone().into();
+        }
+        row["entity"] = entity.into();
+        list.push(row);
+    }
 }
 
 fn sorted(members: &Map<String, Value>) -> Vec<String> {
     let mut names: Vec<String> = members.keys().cloned().collect();
     names.sort();
     names
-}
-
-/// Adds the faults of the entities nested in this one, then its own.
-fn add(registry: &Registry, kind: &str, entity: &Value, fault: Value, list: &mut Vec<Value>) {
-    let Some(mut entity) = entity.as_object().cloned() else {
-        return;
-    };
-    let mut faults = match fault {
-        Value::Object(faults) => faults,
-        Value::String(message) => Errors::from_iter([("@entity".to_owned(), json!([message]))]),
-        _ => return,
-    };
-    let id = entity
-        .get("id")
-        .and_then(Value::as_str)
-        .filter(|id| is_uuid(id))
-        .map(str::to_owned);
-    for (child, field) in registry.children(kind) {
-        let nested_faults = faults.get(&child.name).is_some_and(Value::is_array);
-        if !nested_faults && !entity.get(&child.name).is_some_and(holds_entities) {
-            continue;
-        }
-        let nested = entity.shift_remove(&child.name);
-        let Some(Value::Array(nested_faults)) = faults.shift_remove(&child.name) else {
-            continue;
-        };
-        for (item, fault) in nested
-            .as_ref()
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .zip(nested_faults)
-        {
-            let mut item = item.clone();
-            if let (Some(members), Some(id)) = (item.as_object_mut(), &id) {
-                members.entry(field).or_insert_with(|| json!({"id": id}));
-            }
-            add(registry, &child.name, &item, fault, list);
-        }
-    }
-    let mut described = Vec::new();
-    describe(&faults, "", &mut described);
-    if described.is_empty() {
-        return;
-    }
-    let text = |name: &str| {
-        entity
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-    };
-    let mut row =
-        json!({"entity_type": kind.strip_suffix('s').unwrap_or(kind), "errors": described});
-    if let Some(name) = text("name") {
-        row["entity_name"] = name.into();
-    }
-    if let Some(id) = id {
-        row["entity_id"] = id.into();
-    }
-    if let Some(tags) = entity
-        .get("tags")
-        .and_then(Value::as_array)
-        .filter(|tags| tags.iter().all(Value::is_string))
-    {
-        row["entity_tags"] = tags.clone().into();
-    }
-    row["entity"] = entity.into();
-    list.push(row);
 }
 
 fn holds_entities(value: &Value) -> bool {

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use check::{Fault, read};
 pub(crate) use export::export;
-pub(crate) use flattened::flattened;
+pub(crate) use flattened::Flattening;
 
 use crate::clock;
 use crate::schema::{Errors, Registry, Timestamp, hex};
@@ -81,7 +81,9 @@ pub(crate) fn load(text: &str, registry: &Registry, store: &Store) -> Result<(),
             store.replace(entities, document.hash);
             Ok(())
         }
-        Err(Fault::Faulty(errors)) => Err(describe(Error::declarative(errors))),
+        Err(Fault::Faulty(errors) | Fault::Clashing(errors)) => {
+            Err(describe(Error::declarative(errors)))
+        }
         Err(Fault::Unnameable(message)) => Err(message),
     }
 }

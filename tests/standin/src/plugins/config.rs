@@ -93,6 +93,29 @@ impl PluginConfig {
         }
     }
 
+    /// What a filter chain is here, if any of its filters is to run: as a plugin that the stand-in lacks.
+    pub(crate) fn of_chain(chain: &Entity) -> Option<Self> {
+        let is_on =
+            |object: &Map<String, Value>| object.get("enabled") != Some(&Value::Bool(false));
+        let filters = chain.get("filters")?.as_array()?;
+        let runs = is_on(chain) && filters.iter().filter_map(Value::as_object).any(is_on);
+        let reference = |field: &str| chain.get(field)?["id"].as_str().map(str::to_owned);
+        let id = chain.get("id")?.as_str()?.to_owned();
+        runs.then(|| Self {
+            name: format!("filter chain {id}"),
+            id,
+            priority: i64::MIN,
+            scope: Scope {
+                route: reference("route"),
+                service: reference("service"),
+                consumer: None,
+            },
+            handler: Handler::Absent,
+            config: Map::new(),
+            instance_name: None,
+        })
+    }
+
     /// The plugin server's declaration, of an external plugin.
     pub(crate) fn dump(&self) -> Option<&PluginDump> {
         match &self.handler {

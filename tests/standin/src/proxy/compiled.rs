@@ -70,6 +70,8 @@ impl Compiled {
             .filter(|plugin| plugin.get("enabled").is_none_or(|enabled| enabled != false))
             .map(|plugin| Arc::new(PluginConfig::read(plugin, catalog)))
             .collect();
+        let chains = snapshot.all("filter_chains");
+        plugins.extend(chains.filter_map(|chain| PluginConfig::of_chain(chain).map(Arc::new)));
         plugins.sort_by(|one, other| (other.priority, &other.name).cmp(&(one.priority, &one.name)));
         Self {
             version: snapshot.version,

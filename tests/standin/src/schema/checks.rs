@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::definition::{
-    Conditional, ConditionalAtLeastOneOf, CustomEntityCheck, EntityCheck, Record,
-};
+use super::definition::{Conditional, ConditionalAtLeastOneOf, CustomCheck, EntityCheck, Record};
 use super::fill::Timestamp;
 use super::validate::{Completeness, validate_value};
 use super::{Errors, field_at, is_reference};
@@ -109,9 +107,12 @@ fn run(
         EntityCheck::ConditionalAtLeastOneOf(rule) => {
             conditional_at_least_one_of(rule, entity, updating, now)
         }
-        EntityCheck::CustomEntityCheck(CustomEntityCheck { check, .. }) => {
-            check.check(entity, i64::try_from(now.seconds()).unwrap_or(i64::MAX))
-        }
+        EntityCheck::CustomEntityCheck(rule) => match &rule.check {
+            CustomCheck::KeyMaterial(check) => {
+                check.check(entity, i64::try_from(now.seconds()).unwrap_or(i64::MAX))
+            }
+            CustomCheck::Gateway { refused } => refused.clone().map_or(Ok(()), Err),
+        },
     }
 }
 
@@ -155,14 +156,15 @@ fn runs_on_nothing(check: &EntityCheck) -> bool {
 
 /// Rules that speak even where one of their fields is faulty by itself.
 fn runs_on_faults(check: &EntityCheck) -> bool {
-    matches!(
-        check,
+    match check {
         EntityCheck::AtLeastOneOf(_)
-            | EntityCheck::ConditionalAtLeastOneOf(_)
-            | EntityCheck::OnlyOneOf(_)
-            | EntityCheck::Distinct(_)
-            | EntityCheck::Conditional(_)
-    )
+        | EntityCheck::ConditionalAtLeastOneOf(_)
+        | EntityCheck::OnlyOneOf(_)
+        | EntityCheck::Distinct(_)
+        | EntityCheck::Conditional(_) => true,
+        EntityCheck::CustomEntityCheck(rule) => rule.run_with_invalid_fields,
+        _ => false,
+    }
 }
 
 fn conditional(

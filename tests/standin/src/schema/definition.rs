@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::json::JsonField;
 use super::key_material::KeyMaterialCheck;
 use super::shorthand::Expansion;
 use super::transform::Transformation;
@@ -169,6 +170,8 @@ pub(crate) enum Kind {
     Foreign,
     Map,
     Record,
+    /// Anything, by a JSON schema.
+    Json,
 }
 
 /// What may be said of one field. Attributes have Kong's names and meanings.
@@ -257,6 +260,9 @@ pub(crate) struct Field {
     pub(crate) contains: Option<Value>,
     #[serde(default)]
     pub(crate) mutually_exclusive_subsets: Vec<Vec<String>>,
+    /// Of a field of any JSON: what it may hold.
+    #[serde(default)]
+    pub(crate) json_schema: Option<JsonField>,
 
     /// A check in code, by name.
     #[serde(default)]
@@ -359,11 +365,27 @@ pub(crate) struct ConditionalAtLeastOneOf {
     pub(crate) else_then_err: Option<String>,
 }
 
-/// A rule in code; it runs only where its fields are sound.
+/// A rule in code.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomEntityCheck {
     pub(crate) field_sources: Vec<String>,
+    /// Else it runs only where its fields are sound.
+    #[serde(default)]
+    pub(crate) run_with_invalid_fields: bool,
     #[serde(rename = "fn")]
-    pub(crate) check: KeyMaterialCheck,
+    pub(crate) check: CustomCheck,
+}
+
+/// What a rule in code looks at.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum CustomCheck {
+    /// The entity's keys and certificates.
+    KeyMaterial(KeyMaterialCheck),
+    /// The gateway alone: why it refuses every such entity, if it does.
+    Gateway {
+        /// In Kong's words.
+        refused: Option<String>,
+    },
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::definition::{Field, Kind, Record, Schema};
+use super::json::through_lua;
 use super::{Errors, field_at};
 
 /// What is being done to an entity.
@@ -228,6 +229,9 @@ fn complete(
     if field.is_abstract {
         return Ok(value);
     }
+    if let (Kind::Json, Some(value)) = (field.kind, &value) {
+        return Ok(Some(through_lua(value.clone())));
+    }
     let value = match (field.kind, value) {
         (Kind::Record, None) if field.required && operation != Operation::Update => {
             Some(missing(field, now)?.unwrap_or_else(|| Value::Object(Map::new())))
@@ -272,6 +276,11 @@ fn complete_items(
     operation: Operation,
     now: Timestamp,
 ) -> Result<Value, Errors> {
+    // An update replaces a list: its records are new, and whole.
+    let operation = match (&field.elements, operation) {
+        (Some(elements), Operation::Update) if elements.kind == Kind::Record => Operation::Insert,
+        _ => operation,
+    };
     let mut completed: Vec<Value> = Vec::with_capacity(items.len());
     for item in items {
         let item = match &field.elements {

@@ -18,7 +18,9 @@
 mod checks;
 mod definition;
 mod fill;
+pub(crate) mod filters;
 pub(crate) mod hosts;
+mod json;
 mod key_material;
 mod load;
 mod lua;

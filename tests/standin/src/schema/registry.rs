@@ -4,9 +4,11 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::definition::Schema;
+use super::filters;
 use super::load::{SchemaError, load};
+use crate::filters::Filters;
 
-/// The kinds, parents before children: in this order a declarative configuration is read.
+/// The kinds, parents before children: in this order a declarative configuration is read. Filter chains follow.
 const ENTITIES: [&str; 18] = [
     include_str!("entities/consumers.json"),
     include_str!("entities/certificates.json"),
@@ -106,11 +108,12 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The kinds, and the plugins that may be configured: those of the bundled ones that `enabled` names, and the
-    /// external ones, given as the names and schemas that their plugin servers declare.
+    /// The kinds, and the plugins that may be configured: those of the bundled ones that `enabled` names, the external
+    /// ones, given as the names and schemas that their plugin servers declare, and the filters.
     pub(crate) fn new<'a>(
         enabled: &[String],
         external: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        filters: &Filters,
     ) -> Result<Self, SchemaError> {
         let mut kinds = IndexMap::new();
         for text in ENTITIES {
@@ -158,6 +161,12 @@ impl Registry {
             name.clone_into(&mut subschema.name);
             plugins.subschemas.insert(name.to_owned(), subschema);
         }
+        for definition in filters::plugins(filters) {
+            let subschema = load(definition, Some(&plugins.public))?;
+            plugins.subschemas.insert(subschema.name.clone(), subschema);
+        }
+        let chains = load(filters::chains(filters), None)?;
+        kinds.insert(chains.name.clone(), chains);
         Ok(Self { kinds })
     }
 

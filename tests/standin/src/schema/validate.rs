@@ -78,7 +78,11 @@ fn validate_record(
     for (name, value) in object {
         match record.field(name) {
             Some(field) => {
-                if let Err(error) = validate_value(field, value, now) {
+                let judged = match &field.json_schema {
+                    Some(schema) => schema.check(object, value).map_err(Value::from),
+                    None => validate_value(field, value, now),
+                };
+                if let Err(error) = judged {
                     errors.insert(name.clone(), error);
                 }
             }
@@ -164,6 +168,7 @@ fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Val
         (Kind::Record, Value::Object(inner)) => validate_inner(field, inner, now),
         (Kind::Record, _) => Err("expected a record".into()),
         (Kind::Foreign, _) => validate_key(value),
+        (Kind::Json, _) => Ok(()),
         (Kind::Integer, Value::Number(number))
             if number.as_f64().is_some_and(|number| number.fract() == 0.0) =>
         {

@@ -22,6 +22,8 @@ pub(crate) enum Code {
     ForeignKeysUnresolved = 13,
     DeclarativeConfig = 14,
     ReferencedByOthers = 19,
+    /// No refusal of Kong's: it stumbles, and says nothing of it.
+    Unexpected = 255,
 }
 
 /// Why something was refused.
@@ -53,6 +55,10 @@ impl Error {
     /// The answer's body.
     pub(crate) fn body(self) -> Value {
         let mut body = Map::new();
+        if self.code == Code::Unexpected {
+            body.insert("message".to_owned(), self.message.into());
+            return body.into();
+        }
         body.insert("code".to_owned(), (self.code as u8).into());
         body.insert("name".to_owned(), self.name.into());
         body.insert("message".to_owned(), self.message.into());
@@ -178,6 +184,12 @@ impl Error {
             format!("invalid option ({option}: {fault})"),
         )
         .with("options", json!({option: fault}))
+    }
+
+    /// Where Kong answers 500.
+    pub(crate) fn unexpected() -> Self {
+        let message = "An unexpected error occurred";
+        Self::new(Code::Unexpected, "unexpected", message.to_owned())
     }
 
     pub(crate) fn unsupported(message: String) -> Self {

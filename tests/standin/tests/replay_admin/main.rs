@@ -117,17 +117,70 @@ const EXCEPTIONS: &[(&str, u64, &str, Strictness, &str)] = &[
         Strictness::Shape,
         "another YAML parser's words",
     ),
+    (
+        CHAINS_POSTGRES,
+        44,
+        "/fields/5",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        CHAINS_DBLESS,
+        10,
+        "/config",
+        Strictness::Shape,
+        "YAML whose members stand in the order of Lua's hash tables",
+    ),
+    (
+        CHAINS_DBLESS,
+        29,
+        "/config",
+        Strictness::Shape,
+        "YAML whose members stand in the order of Lua's hash tables",
+    ),
+    (CHAINS_OFF, 1, "/fields/0", Strictness::Nothing, SEEN_IN_USE),
+    (CHAINS_OFF, 1, "/fields/1", Strictness::Nothing, SEEN_IN_USE),
+    (CHAINS_OFF, 1, "/fields/8", Strictness::Nothing, SEEN_IN_USE),
+    (
+        CHAINS_NONE,
+        1,
+        "/fields/0",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        CHAINS_NONE,
+        1,
+        "/fields/1",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        CHAINS_NONE,
+        1,
+        "/fields/8",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
 ];
 
+const SEEN_IN_USE: &str = "Kong adds to a schema what it fills in when it first judges a value";
 const POSTGRES: &str = "admin-api-postgres.jsonl";
 const DBLESS: &str = "admin-api-dbless.jsonl";
+const CHAINS_POSTGRES: &str = "filter-chains-postgres.jsonl";
+const CHAINS_DBLESS: &str = "filter-chains-dbless.jsonl";
+const CHAINS_OFF: &str = "filter-chains-off.jsonl";
+const CHAINS_NONE: &str = "filter-chains-none.jsonl";
 
 #[tokio::test]
 async fn database_mode_answers_as_recorded() {
     replay(
         POSTGRES,
         include_str!("../fixtures/admin-api-postgres.jsonl"),
-        Database::Memory,
+        Config {
+            database: Database::Memory,
+            ..Config::default()
+        },
         104,
     )
     .await;
@@ -138,10 +191,65 @@ async fn dbless_mode_answers_as_recorded() {
     replay(
         DBLESS,
         include_str!("../fixtures/admin-api-dbless.jsonl"),
-        Database::Off,
+        Config::default(),
         19,
     )
     .await;
+}
+
+/// With two filters: `guard`, which says nothing of its configuration, and `headers`, which has a schema for it.
+#[tokio::test]
+async fn filter_chains_in_database_mode_are_answered_as_recorded() {
+    let filters = filters();
+    let config = Config {
+        database: Database::Memory,
+        wasm: true,
+        wasm_filters_path: Some(filters.path().to_owned()),
+        ..Config::default()
+    };
+    let recording = include_str!("../fixtures/filter-chains-postgres.jsonl");
+    replay(CHAINS_POSTGRES, recording, config, 116).await;
+}
+
+#[tokio::test]
+async fn filter_chains_in_dbless_mode_are_answered_as_recorded() {
+    let filters = filters();
+    let config = Config {
+        wasm: true,
+        wasm_filters_path: Some(filters.path().to_owned()),
+        ..Config::default()
+    };
+    let recording = include_str!("../fixtures/filter-chains-dbless.jsonl");
+    replay(CHAINS_DBLESS, recording, config, 30).await;
+}
+
+#[tokio::test]
+async fn without_webassembly_filter_chains_are_refused_as_recorded() {
+    let recording = include_str!("../fixtures/filter-chains-off.jsonl");
+    replay(CHAINS_OFF, recording, Config::default(), 25).await;
+}
+
+#[tokio::test]
+async fn without_any_filter_chains_are_refused_as_recorded() {
+    let config = Config {
+        wasm: true,
+        ..Config::default()
+    };
+    let recording = include_str!("../fixtures/filter-chains-none.jsonl");
+    replay(CHAINS_NONE, recording, config, 25).await;
+}
+
+fn filters() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let metadata = include_str!("../fixtures/headers.meta.json");
+    for (name, text) in [
+        ("guard.wasm", ""),
+        ("headers.wasm", ""),
+        ("headers.meta.json", metadata),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
 }
 
 #[tokio::test]
@@ -177,12 +285,11 @@ async fn a_plugin_that_only_a_real_kong_has_is_refused_by_name() {
     standin.shutdown().await;
 }
 
-async fn replay(name: &'static str, text: &str, database: Database, calls: usize) {
+async fn replay(name: &'static str, text: &str, config: Config, calls: usize) {
     let schema_only = ["correlation-id", "cors", "rate-limiting"];
     let config = Config {
-        database,
         schema_only_plugins: schema_only.map(str::to_owned).to_vec(),
-        ..Config::default()
+        ..config
     };
     let standin = Standin::start(config).await.unwrap();
     let client = client();

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::dispatch::{Refusal, Reply, dispatch};
 use crate::config::Config;
+use crate::filters::Filters;
 use crate::node::Node;
 use crate::plugins::Catalog;
 use crate::plugins::pdk::Phase;
@@ -149,8 +150,9 @@ impl Situation {
         let snapshot: Arc<Snapshot> = store.subscribe().borrow().clone();
         let compiled = Arc::new(Compiled::new(&snapshot, &Catalog::default(), None));
         let config = Arc::new(Config::default());
-        let registry = crate::registry(&config, &[]).unwrap();
+        let registry = crate::registry(&config, &[], &Filters::default()).unwrap();
         let node = Node {
+            filters: Arc::default(),
             id: Uuid::new_v4(),
             config,
             external_plugins: Arc::new([]),
