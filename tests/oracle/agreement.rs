@@ -48,6 +48,22 @@ const EXCEPTIONS: &[(&str, Missing, &str)] = &[
     ("custom-plugin-limits", Missing::File, NO_PROTOCOLS),
     ("dbless-form", Missing::Form, WORDS),
     ("everything-goes", Missing::Form, NO_FILES),
+    (
+        "filter-chains",
+        Missing::File,
+        "a configuration whose keys Kong tells in another order differs from what it made",
+    ),
+    (
+        "filter-chains-go-with-owners",
+        Missing::Form,
+        NO_DEFAULTS_OF_CHAINS,
+    ),
+    ("filter-chains-top-level", Missing::Form, WORDS),
+    (
+        "filters-as-plugins",
+        Missing::File,
+        "a plugin's configuration is a map",
+    ),
     ("jwt-secrets", Missing::Form, NO_ALGORITHM),
     ("key-auth-top-level", Missing::Form, TOP_LEVEL),
     (
@@ -126,6 +142,8 @@ const EXCEPTIONS: &[(&str, Missing, &str)] = &[
 
 const NO_FILES: &str = "there is no `!file`";
 const NO_ALGORITHM: &str = "a JWT's algorithm has to be said";
+const NO_DEFAULTS_OF_CHAINS: &str =
+    "that a filter chain is enabled, and each of its filters, has to be said";
 const NO_PROTOCOLS: &str =
     "the protocols that Kong gives plugins of other processes differ from what it made";
 const WORDS: &str = "a route refers by an object";

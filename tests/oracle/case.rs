@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use stories::target::Target;
 
 /// One pair of configurations.
 #[derive(Clone, Debug)]
@@ -29,9 +30,30 @@ pub(crate) struct Spec {
     /// The tag of what is ours, where there are others.
     #[serde(default)]
     pub(crate) tag: Option<String>,
+    /// It needs WebAssembly filters.
+    #[serde(default)]
+    pub(crate) filters: bool,
     /// Why only a real Kong can show it.
     #[serde(default)]
     pub(crate) real_kong: Option<String>,
+}
+
+impl Case {
+    /// Why a gateway cannot show it, or `None`.
+    pub(crate) fn absence(&self, target: Target) -> Option<String> {
+        let real_kong = self
+            .spec
+            .real_kong
+            .clone()
+            .filter(|_| !target.is_real_kong());
+        let filters = || {
+            self.spec
+                .filters
+                .then(|| target.absence_of_filters())
+                .flatten()
+        };
+        real_kong.or_else(filters)
+    }
 }
 
 /// Where cases lie, and the files that they refer to.

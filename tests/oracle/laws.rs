@@ -9,6 +9,7 @@ use stories::kongctl::Kongctl;
 use stories::world::World;
 
 use super::case::{self, Case};
+use super::state;
 
 /// What the cases read from the environment.
 pub(crate) const VARIABLES: [(&str, &str); 2] =
@@ -19,6 +20,9 @@ const NOTHING: &str = "_format_version: \"3.0\"\n";
 /// Fails with the law that does not hold.
 pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
     let node = Node::prepare(world, case)?;
+    if case.spec.filters {
+        state::ensure_filters(world).await?;
+    }
     node.clear(case).await?;
     let ground = node.dump().await?;
 

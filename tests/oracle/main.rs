@@ -14,6 +14,7 @@
 //! A. Besides, configurations of up to two hundred entities are drawn at random, always the same ones.
 
 mod agreement;
+mod by_hand;
 mod case;
 mod deck;
 mod laws;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 
 fn suite() -> Result<Suite> {
     let cases = case::all()?;
-    let mut suite = Suite::new(|runtime, target| runtime.block_on(World::start(target)))?;
+    let mut suite =
+        Suite::new(|runtime, target| runtime.block_on(World::start_with_filters(target)))?;
     let wanted = Target::wanted()?;
     let beside_deck = beside_deck(&wanted);
     for target in wanted {
@@ -48,10 +50,8 @@ fn suite() -> Result<Suite> {
             continue;
         };
         for case in &cases {
-            if let Some(reason) = &case.spec.real_kong
-                && !target.is_real_kong()
-            {
-                tests.skip(&case.name, reason);
+            if let Some(reason) = case.absence(target) {
+                tests.skip(&case.name, &reason);
                 continue;
             }
             let case = case.clone();
@@ -61,6 +61,15 @@ fn suite() -> Result<Suite> {
         }
         if Some(target) == beside_deck {
             agreements(&mut tests, target, &cases);
+        }
+        let by_hand = "filter_chains_by_hand";
+        let only_at_once = "a node without a database takes no single changes";
+        let reason = target.is_dbless().then(|| only_at_once.to_owned());
+        match reason.or_else(|| target.absence_of_filters()) {
+            Some(reason) => tests.skip(by_hand, &reason),
+            None => tests.test(by_hand, |runtime, world| {
+                runtime.block_on(by_hand::chains(world))
+            }),
         }
         tests.test("configurations_drawn_at_random", |runtime, world| {
             random::hold(world, runtime)
@@ -89,7 +98,7 @@ fn agreements(tests: &mut Tests<'_>, target: Target, cases: &[Case]) {
     });
     let files = agreement::several_files();
     let cases = cases.iter().chain(&files);
-    for case in cases.filter(|case| case.spec.real_kong.is_none() || target.is_real_kong()) {
+    for case in cases.filter(|case| case.absence(target).is_none()) {
         let (case, deck) = (case.clone(), deck.clone());
         let name = format!("agreement::{}", case.name);
         tests.test(&name, move |runtime, world| {

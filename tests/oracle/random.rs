@@ -35,7 +35,8 @@ pub(crate) fn hold(world: &World, runtime: &Runtime) -> Result<()> {
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &SEED);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let pairs = (configuration(), configuration());
+    let filters = world.target.absence_of_filters().is_none();
+    let pairs = (configuration(filters), configuration(filters));
     let outcome = runner.run(&pairs, |(a, b)| {
         let case = Case {
             name: "random".to_owned(),
@@ -79,6 +80,7 @@ struct Service {
     tags: BTreeSet<u8>,
     routes: Vec<Route>,
     plugins: Vec<Plugin>,
+    chain: Option<Chain>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +91,16 @@ struct Route {
     methods: BTreeSet<u8>,
     strip: Option<bool>,
     plugins: Vec<Plugin>,
+    chain: Option<Chain>,
+}
+
+/// A filter chain of the service or route that it stands in.
+#[derive(Clone, Debug)]
+struct Chain {
+    form: Form,
+    named: bool,
+    enabled: Option<bool>,
+    filters: Vec<(bool, u8)>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +149,20 @@ fn plugins() -> impl Strategy<Value = Vec<Plugin>> {
     prop::collection::vec(plugin, 0..3)
 }
 
+fn chain() -> impl Strategy<Value = Option<Chain>> {
+    let filters = prop::collection::vec((any::<bool>(), 0_u8..3), 1..4);
+    let parts = (form(), any::<bool>(), any::<Option<bool>>(), filters);
+    prop::option::weighted(
+        0.3,
+        parts.prop_map(|(form, named, enabled, filters)| Chain {
+            form,
+            named,
+            enabled,
+            filters,
+        }),
+    )
+}
+
 fn few(range: std::ops::Range<u8>, most: usize) -> impl Strategy<Value = BTreeSet<u8>> {
     prop::collection::btree_set(range, 0..=most)
 }
@@ -149,14 +175,16 @@ fn route() -> impl Strategy<Value = Route> {
         few(0..4, 3),
         any::<Option<bool>>(),
         plugins(),
+        chain(),
     );
-    parts.prop_map(|(name, form, path, methods, strip, plugins)| Route {
+    parts.prop_map(|(name, form, path, methods, strip, plugins, chain)| Route {
         name,
         form,
         path,
         methods,
         strip,
         plugins,
+        chain,
     })
 }
 
@@ -168,15 +196,19 @@ fn service() -> impl Strategy<Value = Service> {
         few(0..5, 3),
         prop::collection::vec(route(), 0..5),
         plugins(),
+        chain(),
     );
-    parts.prop_map(|(name, port, retries, tags, routes, plugins)| Service {
-        name,
-        port,
-        retries,
-        tags,
-        routes,
-        plugins,
-    })
+    parts.prop_map(
+        |(name, port, retries, tags, routes, plugins, chain)| Service {
+            name,
+            port,
+            retries,
+            tags,
+            routes,
+            plugins,
+            chain,
+        },
+    )
 }
 
 fn consumer() -> impl Strategy<Value = Consumer> {
@@ -213,15 +245,19 @@ fn upstream() -> impl Strategy<Value = Upstream> {
     })
 }
 
-fn configuration() -> impl Strategy<Value = Text> {
+/// `filters`: on a node that has filters.
+fn configuration(filters: bool) -> impl Strategy<Value = Text> {
     let parts = (
         prop::collection::vec(service(), 1..16),
         prop::collection::vec(consumer(), 0..16),
         prop::collection::vec(upstream(), 0..8),
         plugins(),
     );
-    parts.prop_map(|(services, consumers, upstreams, plugins)| {
-        let mut writer = Writer::default();
+    parts.prop_map(move |(services, consumers, upstreams, plugins)| {
+        let mut writer = Writer {
+            filters,
+            ..Writer::default()
+        };
         for service in &services {
             writer.service(service);
         }
@@ -239,6 +275,9 @@ fn configuration() -> impl Strategy<Value = Text> {
 /// Writes entities, each name once, and no more than [`MOST`].
 #[derive(Default)]
 struct Writer {
+    /// Filter chains may be written.
+    filters: bool,
+    chains: String,
     services: String,
     routes: String,
     consumers: String,
@@ -291,8 +330,10 @@ impl Writer {
             self.route(route, &name, &mut routes);
         }
         let plugins = self.plugins(&service.plugins, Some(("service", &name)), "  ");
+        let chain = self.chain(service.chain.as_ref(), ("service", &name), "  ");
         section(&mut text, "  ", "routes", &routes);
         section(&mut text, "  ", "plugins", &plugins);
+        section(&mut text, "  ", "filter_chains", &chain);
         self.services.push_str(&text);
     }
 
@@ -321,6 +362,8 @@ impl Writer {
         let inner = format!("{indent}  ");
         let plugins = self.plugins(&route.plugins, Some(("route", &name)), &inner);
         section(&mut text, &inner, "plugins", &plugins);
+        let chain = self.chain(route.chain.as_ref(), ("route", &name), &inner);
+        section(&mut text, &inner, "filter_chains", &chain);
         match route.form {
             Form::Nested => nested.push_str(&text),
             Form::ByWord => {
@@ -382,6 +425,42 @@ impl Writer {
             };
         }
         nested
+    }
+
+    /// Writes a chain of `owner` at the top level; returns the one that is nested in it.
+    fn chain(&mut self, chain: Option<&Chain>, owner: (&str, &str), indent: &str) -> String {
+        let (field, whom) = owner;
+        let Some(chain) = chain.filter(|_| self.filters) else {
+            return String::new();
+        };
+        if !self.takes(&format!("chain of {whom}")) {
+            return String::new();
+        }
+        let filters: Vec<String> = chain
+            .filters
+            .iter()
+            .map(|(has_schema, value)| match (has_schema, value) {
+                (true, value) => {
+                    format!("{{name: headers, config: {{append: {{x: '{value}'}}, more: [{value}, {{}}]}}}}")
+                }
+                (false, 0) => "{name: guard}".to_owned(),
+                (false, value) => format!("{{name: guard, enabled: false, config: 'v{value}'}}"),
+            })
+            .collect();
+        let mut body = format!("filters: [{}]", filters.join(", "));
+        if chain.named {
+            let _ = write!(body, ", name: chain-of-{whom}");
+        }
+        if let Some(enabled) = chain.enabled {
+            let _ = write!(body, ", enabled: {enabled}");
+        }
+        let reference = match chain.form {
+            Form::Nested => return format!("{indent}- {{{body}}}\n"),
+            Form::ByWord => whom.to_owned(),
+            Form::ByObject => format!("{{name: {whom}}}"),
+        };
+        let _ = writeln!(self.chains, "- {{{body}, {field}: {reference}}}");
+        String::new()
     }
 
     fn consumer(&mut self, consumer: &Consumer) {
@@ -478,6 +557,7 @@ impl Writer {
         section(&mut text, "", "services", &self.services);
         section(&mut text, "", "targets", &self.targets);
         section(&mut text, "", "upstreams", &self.upstreams);
+        section(&mut text, "", "filter_chains", &self.chains);
         for (name, list) in CREDENTIALS.iter().zip(&self.credentials) {
             section(&mut text, "", name, list);
         }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use stories::world::World;
 
 /// Lists of the Admin API, those that others refer to first, and the field by which an entity is called there.
-const LISTS: [(&str, &str); 16] = [
+const LISTS: [(&str, &str); 17] = [
     ("certificates", "cert"),
     ("ca_certificates", "cert_digest"),
     ("key-sets", "name"),
@@ -19,12 +19,15 @@ const LISTS: [(&str, &str); 16] = [
     ("routes", "name"),
     ("snis", "name"),
     ("plugins", "name"),
+    (FILTER_CHAINS, "name"),
     ("key-auths", "key"),
     ("jwts", "key"),
     ("basic-auths", "username"),
     ("hmac-auths", "username"),
     ("oauth2", "client_id"),
 ];
+/// Those that a Kong without WebAssembly has none of.
+const FILTER_CHAINS: &str = "filter-chains";
 /// Those that no two entities have, or that have no list of all in one page.
 const ACLS: &str = "acls";
 
@@ -32,9 +35,11 @@ const ACLS: &str = "acls";
 pub(crate) async fn read(world: &World, text: &str) -> Result<BTreeMap<String, Vec<Value>>> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = world.gateway.admin_url();
+    let has_filters = runs_filters(world).await?;
     let mut lists = BTreeMap::new();
     let mut names = BTreeMap::new();
-    for (path, field) in LISTS.into_iter().chain([(ACLS, "group")]) {
+    let had = |(path, _): &(&str, &str)| *path != FILTER_CHAINS || has_filters;
+    for (path, field) in LISTS.into_iter().chain([(ACLS, "group")]).filter(had) {
         let list = list(&client, &format!("{url}/{path}")).await?;
         for entity in &list {
             let id = entity["id"].as_str().context("an entity has an id")?;
@@ -55,6 +60,22 @@ pub(crate) async fn read(world: &World, text: &str) -> Result<BTreeMap<String, V
         list.sort_by_key(Value::to_string);
     }
     Ok(lists)
+}
+
+/// Fails where a case needs filters and the node says that it has none.
+pub(crate) async fn ensure_filters(world: &World) -> Result<()> {
+    ensure!(
+        runs_filters(world).await?,
+        "the node's configuration does not say that its `wasm` is on"
+    );
+    Ok(())
+}
+
+async fn runs_filters(world: &World) -> Result<bool> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let root = client.get(world.gateway.admin_url()).send().await?;
+    let root: Value = root.json().await?;
+    Ok(root["configuration"]["wasm"] == true)
 }
 
 async fn list(client: &reqwest::Client, url: &str) -> Result<Vec<Value>> {

@@ -5,7 +5,7 @@ mod kong;
 
 use std::iter::once;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use kong_standin::{Config, Database, PluginServer as PluginServerConfig, Standin};
@@ -32,8 +32,12 @@ pub enum Gateway {
 }
 
 impl Gateway {
-    /// Starts the stand-in with the two plugins of `plugins`.
-    pub async fn standin(plugins: &PluginServer, database: Database) -> Result<Self> {
+    /// Starts the stand-in with the two plugins of `plugins`, and with the filters of a directory.
+    pub async fn standin(
+        plugins: &PluginServer,
+        database: Database,
+        filters: Option<PathBuf>,
+    ) -> Result<Self> {
         let external = plugins.plugins();
         let config = Config {
             database,
@@ -50,6 +54,8 @@ impl Gateway {
                     query_cmd: plugin.query_command,
                 })
                 .collect(),
+            wasm: filters.is_some(),
+            wasm_filters_path: filters,
             client_body_buffer_size: BODY_BUFFER,
             ..Config::default()
         };
@@ -152,6 +158,6 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// The Kong's configuration that ships, which every real Kong is started with.
-fn shipped_configuration(repository: &Path) -> std::path::PathBuf {
+fn shipped_configuration(repository: &Path) -> PathBuf {
     repository.join("kong").join("kong.conf")
 }

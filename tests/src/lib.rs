@@ -4,7 +4,7 @@
 //!
 //! - [`target`]: which gateways there can be, which this machine has, and why the others are absent.
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
-//! - [`plugin_server`], [`provider`], [`agent`], [`postgres`]: what stands around it.
+//! - [`plugin_server`], [`provider`], [`agent`], [`postgres`], [`filters`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
 //! - [`suite`]: tests on each of them.
 //! - [`kongctl`]: the command that configures it.
@@ -19,6 +19,7 @@
 
 pub mod agent;
 pub mod chat;
+pub mod filters;
 pub mod gateway;
 pub mod helm;
 pub mod identity_provider;

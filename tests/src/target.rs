@@ -12,6 +12,9 @@ use crate::postgres;
 /// The variable that chooses targets: a comma-separated list of [`Target`] names or of their families.
 pub const VARIABLE: &str = "KONG_TARGET";
 
+/// Kong's own setting, which the Kong on `PATH` inherits.
+const WEBASSEMBLY: &str = "KONG_WASM";
+
 /// A gateway, and who keeps its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -75,6 +78,16 @@ impl Target {
             Self::BinaryPostgres => kong_absence().or_else(postgres::absence),
             Self::Compose => compose_absence(),
         }
+    }
+
+    /// Why its gateway has no WebAssembly filters, or `None`: the stand-in has them wherever it is asked to.
+    pub fn absence_of_filters(self) -> Option<String> {
+        let is_on = env::var(WEBASSEMBLY).is_ok_and(|value| value == "on");
+        (self.is_real_kong() && !is_on).then(|| {
+            format!(
+                "its Kong runs no WebAssembly filters: {WEBASSEMBLY}=on where it has the module"
+            )
+        })
     }
 
     /// The targets that [`VARIABLE`] names, or all.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::provider::Provider;
 use crate::redis::Redis;
 use crate::target::Target;
 use crate::token_server::TokenServer;
-use crate::wait;
+use crate::{filters, wait};
 
 /// Patience with a configuration that was accepted and must reach every worker.
 const PROPAGATION: Duration = Duration::from_secs(20);
@@ -64,19 +64,26 @@ enum Plugins {
 impl World {
     /// Starts all of it, unconfigured.
     pub async fn start(target: Target) -> Result<Self> {
-        Self::try_start(target, None)
+        Self::try_start(target, None, false)
+            .await
+            .with_context(|| format!("{target} did not start"))
+    }
+
+    /// The same, where the stand-in knows WebAssembly filters, too; a real Kong does if it is told to.
+    pub async fn start_with_filters(target: Target) -> Result<Self> {
+        Self::try_start(target, None, true)
             .await
             .with_context(|| format!("{target} did not start"))
     }
 
     /// Starts another node: a gateway and a plugin server of their own, with the same issuer, provider and Redis.
     pub async fn start_beside(&self) -> Result<Self> {
-        Self::try_start(self.target, Some(self))
+        Self::try_start(self.target, Some(self), false)
             .await
             .with_context(|| format!("another {} did not start", self.target))
     }
 
-    async fn try_start(target: Target, beside: Option<&Self>) -> Result<Self> {
+    async fn try_start(target: Target, beside: Option<&Self>, filters: bool) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("stories-").tempdir()?;
         // Kong and PostgreSQL may run as other users.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
@@ -105,7 +112,10 @@ impl World {
             (Gateway::Compose(compose), provider, Plugins::Container)
         } else {
             let plugins = PluginServer::start(directory.path()).await?;
-            let gateway = start_gateway(target, directory.path(), &plugins)
+            let filters = filters
+                .then(|| filters::write(directory.path()))
+                .transpose()?;
+            let gateway = start_gateway(target, directory.path(), &plugins, filters)
                 .await
                 .with_context(|| plugins.last_words())?;
             let provider = match beside {
@@ -279,10 +289,11 @@ async fn start_gateway(
     target: Target,
     directory: &Path,
     plugins: &PluginServer,
+    filters: Option<PathBuf>,
 ) -> Result<Gateway> {
     match target {
-        Target::StandinMemory => Gateway::standin(plugins, Database::Memory).await,
-        Target::StandinDbless => Gateway::standin(plugins, Database::Off).await,
+        Target::StandinMemory => Gateway::standin(plugins, Database::Memory, filters).await,
+        Target::StandinDbless => Gateway::standin(plugins, Database::Off, filters).await,
         Target::BinaryDbless => start_kong(directory, plugins, None).await,
         Target::BinaryPostgres => {
             let postgres = Postgres::start(directory).await?;

@@ -25,6 +25,8 @@ pub(crate) enum Type {
     Map(Box<Field>),
     Record(Record),
     Foreign(Kind),
+    /// A value that is kept as it is, without defaults: what of it is a secret, nobody tells.
+    Json,
     /// Nothing is known about the value.
     Any,
 }
@@ -51,10 +53,10 @@ pub(crate) struct Field {
 impl Field {
     fn of(ty: Type) -> Self {
         Self {
-            ty,
             default: None,
             required: false,
-            secret: false,
+            secret: ty == Type::Json,
+            ty,
             auto: false,
             unique: false,
             cascade: false,
@@ -90,17 +92,18 @@ impl Field {
                 .and_then(Value::as_str)
                 .and_then(Kind::from_name)
                 .map_or(Type::Any, Type::Foreign),
+            "json" => Type::Json,
             _ => Type::Any,
         };
         let one_of = schema.get("one_of").and_then(Value::as_array);
         Self {
+            secret: ty == Type::Json || flag("encrypted") || flag("referenceable"),
             ty,
             default: schema
                 .get("default")
                 .filter(|default| is_real_default(default))
                 .cloned(),
             required: flag("required"),
-            secret: flag("encrypted") || flag("referenceable"),
             auto: flag("auto"),
             unique: flag("unique"),
             cascade: schema.get("on_delete").and_then(Value::as_str) == Some("cascade"),
@@ -389,6 +392,7 @@ fn type_of_word(word: &str) -> Type {
         "integer" => Type::Integer,
         "number" => Type::Number,
         "boolean" => Type::Boolean,
+        "json" => Type::Json,
         "any" => Type::Any,
         _ => {
             if let Some(kind) = word.strip_prefix("->") {

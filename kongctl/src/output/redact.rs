@@ -132,6 +132,7 @@ fn secrets_of_field(field: &Field, value: &Value, secret: bool, found: &mut Vec<
                 secrets_of_field(element, item, secret, found);
             }
         }
+        (Type::Json, value) => texts(value, found),
         (_, Value::String(text)) if secret && !text.starts_with("{vault://") => {
             found.push(text.clone());
         }

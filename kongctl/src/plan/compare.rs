@@ -3,7 +3,7 @@
 //! # Model
 //!
 //! A field that the file does not write stands for its default; null and absent are the same on the node's side; sets have no
-//! order; `1` and `1.0` are one number; what Kong makes itself (`auto` fields, timestamps) is left out unless the file writes it.
+//! order; `1` and `1.0` are one number; a field of any JSON is what is written, no more and no less; what Kong makes itself (`auto` fields, timestamps) is left out unless the file writes it.
 
 use serde_json::{Map, Value};
 
@@ -167,6 +167,10 @@ impl Comparison {
     }
 
     fn value(&mut self, field: &Field, wanted: &Value, found: Option<&Value>, path: &str) {
+        if field.ty == Type::Json {
+            self.json(wanted, found, path);
+            return;
+        }
         if wanted.is_null() && found.is_some_and(is_hollow) {
             return;
         }
@@ -221,6 +225,53 @@ impl Comparison {
                 }
             }
         }
+    }
+
+    /// What has no defaults: null is a value, and what the file does not write is not wanted.
+    fn json(&mut self, wanted: &Value, found: Option<&Value>, path: &str) {
+        let current = found.unwrap_or(&Value::Null);
+        let (Value::Object(wanted_map), Value::Object(current_map)) = (wanted, current) else {
+            if json_form(wanted) != json_form(current) {
+                self.differ(path, found, Some(wanted));
+            }
+            return;
+        };
+        let mut names: Vec<&String> = wanted_map.keys().collect();
+        names.extend(
+            current_map
+                .keys()
+                .filter(|name| !wanted_map.contains_key(*name)),
+        );
+        for name in names {
+            let below = join(path, name);
+            match (wanted_map.get(name), current_map.get(name)) {
+                (Some(wanted), Some(current)) => self.json(wanted, Some(current), &below),
+                (wanted, current) => self.differ(&below, current, wanted),
+            }
+        }
+    }
+}
+
+/// JSON as Kong keeps it: Lua cannot tell an empty list from an empty map, and writes sixteen digits of a number.
+fn json_form(value: &Value) -> Value {
+    match value {
+        Value::Array(items) if items.is_empty() => Value::Object(Map::new()),
+        Value::Array(items) => items.iter().map(json_form).collect(),
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(name, _)| *name);
+            let entries = entries.into_iter();
+            Value::Object(
+                entries
+                    .map(|(name, value)| (name.clone(), json_form(value)))
+                    .collect(),
+            )
+        }
+        Value::Number(number) => {
+            let digits = number.as_f64().map(|number| format!("{number:.15e}"));
+            Value::String(digits.unwrap_or_default())
+        }
+        scalar => scalar.clone(),
     }
 }
 
@@ -359,6 +410,40 @@ mod tests {
         assert_eq!(paths(Kind::Vault, &wanted, &current), Vec::<String>::new());
         let current = json!({"prefix": "my-env", "name": "env", "config": {"prefix": "X_"}});
         assert_eq!(paths(Kind::Vault, &wanted, &current), ["config"]);
+    }
+
+    #[test]
+    fn a_filters_configuration_has_no_defaults_and_its_filters_have_an_order() {
+        let chain =
+            |filters: Value| json!({"enabled": true, "service": {"id": "1"}, "filters": filters});
+        let stored = chain(json!([
+            {"name": "a", "enabled": true, "config": null},
+            {"name": "b", "enabled": true, "config": {"x": 1, "list": {}, "none": null}},
+        ]));
+        let b = |config: Value| chain(json!([{"name": "a"}, {"name": "b", "config": config}]));
+        for (wanted, changed) in [
+            (b(json!({"none": null, "x": 1.0, "list": []})), vec![]),
+            (
+                b(json!({"list": [], "none": null})),
+                vec!["filters[1].config.x"],
+            ),
+            (
+                b(json!({"x": 1, "list": []})),
+                vec!["filters[1].config.none"],
+            ),
+            (b(json!("x")), vec!["filters[1].config"]),
+            (b(Value::Null), vec!["filters[1].config"]),
+            (chain(json!([{"name": "a"}])), vec!["filters"]),
+        ] {
+            assert_eq!(
+                paths(Kind::FilterChain, &wanted, &stored),
+                changed,
+                "{wanted}"
+            );
+        }
+        let reversed = chain(json!([stored["filters"][1], stored["filters"][0]]));
+        let changed = paths(Kind::FilterChain, &reversed, &stored);
+        assert_eq!(changed[0], "filters[0].name", "{changed:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
-use crate::state::{natural_key, references};
+use crate::state::{natural_key, reference_id, references};
 
 use super::{Action, Change, Plan, PlanError};
 
@@ -111,11 +111,8 @@ fn uniques<'a>(
             .iter()
             .filter(|(_, field)| field.unique);
         let fields = fields.filter_map(move |(name, _)| {
-            Some((
-                kind,
-                name.clone(),
-                vec![body.get(name)?.as_str()?.to_owned()],
-            ))
+            let value = reference_id(body.get(name)?)?;
+            Some((kind, name.clone(), vec![value.to_owned()]))
         });
         let keys = kind.spec().natural_keys.iter();
         let keys = keys

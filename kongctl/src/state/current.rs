@@ -9,7 +9,7 @@ use crate::admin::entities::Kind;
 use crate::admin::errors::AdminError;
 
 use super::declared::Configuration;
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, suggestion};
 use super::{Entity, label};
 
 /// Entities, found by kind and id.
@@ -120,15 +120,40 @@ pub(crate) async fn check_kinds(
         .iter()
         .filter(|entity| entity.kind == Kind::FilterChain)
         .peekable();
-    if chains.peek().is_none() || client.has_filter_chains().await? {
+    if chains.peek().is_none() {
         return Ok(());
     }
-    for chain in chains {
-        diagnostics.add_with_help(
-            &chain.node.place,
-            format!("{} runs no WebAssembly filters", client.url()),
-            Some("set `wasm = on` and `wasm_filters_path` in its kong.conf, or remove the filter chain"),
-        );
+    let Some(known) = client.filters().await? else {
+        for chain in chains {
+            diagnostics.add_with_help(
+                &chain.node.place,
+                format!("{} runs no WebAssembly filters", client.url()),
+                Some("set `wasm = on` and `wasm_filters_path` in its kong.conf, or remove the filter chain"),
+            );
+        }
+        return Ok(());
+    };
+    let filters = chains.filter_map(|chain| chain.node.get("filters"));
+    for name in filters.flat_map(|filters| {
+        filters
+            .items()
+            .iter()
+            .filter_map(|filter| filter.get("name"))
+    }) {
+        let Some(text) = name
+            .as_str()
+            .filter(|text| !known.iter().any(|known| known == text))
+        else {
+            continue;
+        };
+        let help = suggestion(text, known.iter().map(String::as_str)).unwrap_or_else(|| {
+            if known.is_empty() {
+                return "it has none: put modules into its `wasm_filters_path`".to_owned();
+            }
+            format!("it has {}", known.join(", "))
+        });
+        let message = format!("{} has no filter `{text}`", client.url());
+        diagnostics.add_with_help(&name.place, message, Some(help));
     }
     Ok(())
 }

@@ -184,6 +184,9 @@ impl<'a> Writer<'a> {
         let said = self.said_for_deck(kind, &body);
         prune(&record, &mut body, self.style.all_fields);
         body.extend(said);
+        if kind == Kind::FilterChain && self.style.shape == Shape::Deck {
+            say_whether_filters_run(&mut body);
+        }
         for (field, to, _) in kind.references() {
             if let Some(id) = body.get(field).and_then(reference_id).map(str::to_owned) {
                 body.insert(field.to_owned(), self.reference(kind, to, &id));
@@ -235,6 +238,7 @@ impl<'a> Writer<'a> {
         let fields: &[&str] = match kind {
             Kind::Jwt => &["algorithm"],
             Kind::OAuth2 => &["hash_secret", "client_type"],
+            Kind::FilterChain => &["enabled"],
             _ => &[],
         };
         let said = |name: &&str| {
@@ -276,6 +280,20 @@ impl<'a> Writer<'a> {
     fn untag(&self, body: &mut Map<String, Value>) {
         if let Some(Value::Array(tags)) = body.get_mut("tags") {
             tags.retain(|tag| !self.scope.select_tags.iter().any(|select| tag == select));
+        }
+    }
+}
+
+/// decK has no defaults for what is in a list.
+fn say_whether_filters_run(chain: &mut Map<String, Value>) {
+    let filters = chain.get_mut("filters").and_then(Value::as_array_mut);
+    for filter in filters
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        if !filter.contains_key("enabled") {
+            filter.shift_insert(filter.len().min(1), "enabled".to_owned(), json!(true));
         }
     }
 }

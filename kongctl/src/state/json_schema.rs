@@ -163,7 +163,7 @@ fn record_properties(record: &Record) -> Map<String, Value> {
 fn field_schema(field: &Field) -> Value {
     let reference = || json!({ "$ref": "#/definitions/reference" });
     let mut schema = match &field.ty {
-        Type::Any => json!({}),
+        Type::Any | Type::Json => json!({}),
         Type::String if field.one_of.is_empty() => json!({ "type": ["string", "null"] }),
         Type::String => {
             let mut words: Vec<Value> = field.one_of.iter().map(|word| json!(word)).collect();

@@ -14,7 +14,7 @@ use crate::plugin_server::{ExternalPlugin, PLUGINS};
 use crate::postgres::{Postgres, is_root};
 use crate::process::{Guard, run, tail};
 use crate::target::find_on_path;
-use crate::{repository, wait};
+use crate::{filters, repository, wait};
 
 const STARTUP: Duration = Duration::from_mins(1);
 
@@ -99,7 +99,10 @@ impl Kong {
             proxy_tls,
             admin,
         };
-        let environment = environment(&prefix, &settings, ports);
+        let mut environment = environment(&prefix, &settings, ports);
+        // Of no account unless its `wasm` is on.
+        let filters = filters::write(directory)?.display().to_string();
+        environment.insert("KONG_WASM_FILTERS_PATH".to_owned(), filters);
         let role = settings.role.clone();
         // A daemon: nothing ties it to us, so it must be stopped by name of its prefix should we die.
         let guard = Guard::new(&format!(

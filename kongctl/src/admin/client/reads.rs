@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::entities::Kind;
 use super::super::errors::AdminError;
-use super::super::schema::Schemas;
+use super::super::schema::{Record, Schemas, Type};
 use super::{Client, encode_segment};
 
 /// The most entries that Kong gives in one page.
@@ -55,13 +55,31 @@ impl Client {
         }
     }
 
-    /// True if the node runs WebAssembly filters.
-    pub(crate) async fn has_filter_chains(&self) -> Result<bool, AdminError> {
+    /// The names of the WebAssembly filters that the node has; `None` if it runs none.
+    pub(crate) async fn filters(&self) -> Result<Option<Vec<String>>, AdminError> {
         match self.find("filter-chains?size=1").await {
-            Ok(found) => Ok(found.is_some()),
-            Err(error) if lacks_wasm(&error) => Ok(false),
-            Err(error) => Err(error),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(error) if lacks_wasm(&error) => return Ok(None),
+            Err(error) => return Err(error),
         }
+        let path = format!("schemas/{}", Kind::FilterChain.name());
+        let schema = self.find(&path).await?.unwrap_or_default();
+        let chain = Record::from_kong(&schema);
+        let filter = chain
+            .fields
+            .get("filters")
+            .and_then(|field| match &field.ty {
+                Type::Array(element) => Some(&element.ty),
+                _ => None,
+            });
+        Ok(Some(match filter {
+            Some(Type::Record(filter)) => {
+                let name = filter.fields.get("name");
+                name.map(|name| name.one_of.clone()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }))
     }
 
     /// Every entity of the node, all kinds at once. A kind whose plugin the node lacks is absent.

@@ -432,7 +432,7 @@ pub(super) const SPECS: [KindSpec; 19] = [
                  service ->services unique cascade
                  filters[].name string required
                  filters[].enabled boolean required = true
-                 filters[].config any",
+                 filters[].config json",
     },
 ];
 

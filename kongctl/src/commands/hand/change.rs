@@ -8,6 +8,7 @@ use crate::output::Printer;
 use crate::output::failure::{Refused, UsageError};
 use crate::plan::guard::Guard;
 use crate::profiles::Profile;
+use crate::state::current::check_kinds;
 use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
 use crate::state::resolve::{self, Scope};
@@ -116,6 +117,7 @@ async fn write(
     let current = &node.read.current;
     let mut diagnostics = Diagnostics::default();
     let configuration = declared::with_booleans(configuration, &node.read.schemas);
+    check_kinds(&node.client, &configuration, &mut diagnostics).await?;
     declared::check_plugins(&configuration, &node.read.schemas, &mut diagnostics);
     let desired = resolve::resolve(configuration, current, &scope, &mut diagnostics);
     diagnostics.into_result()?;

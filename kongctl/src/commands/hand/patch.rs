@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::schema::{Record, Schemas, Type};
 use crate::cli::{Connection, Parents, Patch};
 use crate::output::Printer;
 use crate::output::failure::UsageError;
 use crate::profiles::Profile;
-use crate::state::current::Inventory;
+use crate::state::current::{Inventory, check_kinds};
 use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
 use crate::state::node::Node as Parsed;
@@ -59,7 +60,7 @@ pub(in super::super) async fn run(
         }
     }
     merge_fields(&mut patched.body, &said);
-    check(kind, &patched, &schemas)?;
+    check(&node.client, kind, &patched, &schemas).await?;
     node.partial = Some(partial(&record, &said, &patched.body));
     node.read.schemas = schemas;
     let desired = Desired {
@@ -118,13 +119,19 @@ fn partial(
 }
 
 /// Holds the whole entity, as it would be, against its schema.
-fn check(kind: Kind, patched: &Entity, schemas: &Schemas) -> anyhow::Result<()> {
+async fn check(
+    client: &Client,
+    kind: Kind,
+    patched: &Entity,
+    schemas: &Schemas,
+) -> anyhow::Result<()> {
     let mut body: Map<String, Value> = patched.body.clone();
     body.insert("id".to_owned(), Value::String(patched.id.clone()));
     let entry = Arc::new(Parsed::from_json(&Value::Object(body), &place()));
     let mut diagnostics = Diagnostics::default();
     let configuration = declared::read(&[document(kind, entry)], &mut diagnostics);
     declared::check_our_plugins(&configuration, &mut diagnostics);
+    check_kinds(client, &configuration, &mut diagnostics).await?;
     declared::check_plugins(&configuration, schemas, &mut diagnostics);
     Ok(diagnostics.into_result()?)
 }

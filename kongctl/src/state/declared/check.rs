@@ -110,7 +110,7 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
     };
     match (&field.ty, &node.value) {
         (_, NodeValue::Null | NodeValue::Unset)
-        | (Type::Any, _)
+        | (Type::Any | Type::Json, _)
         | (Type::Boolean, NodeValue::Bool(_))
         | (Type::Foreign(_), NodeValue::String(_) | NodeValue::OldBoolean(_)) => {}
         (Type::String, NodeValue::String(_) | NodeValue::OldBoolean(_)) => {
