@@ -41,6 +41,8 @@ pub struct RejectedKey {
 pub enum Unusable {
     /// A member is absent or has the wrong form.
     Form,
+    /// It, and what follows, stands beyond the keys of a set that are read.
+    Beyond,
     /// `use` is not `sig`.
     NotForSignatures,
     /// `key_ops` lacks `verify`.
@@ -62,6 +64,7 @@ impl Unusable {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Form => "a member is absent or has the wrong form",
+            Self::Beyond => "it and those after it are beyond the 256 keys that are read",
             Self::NotForSignatures => "its `use` is not `sig`",
             Self::NotForVerifying => "its `key_ops` lack `verify`",
             Self::Private => {
@@ -91,6 +94,12 @@ pub(super) fn read_set(
             Ok(key) => keys.push(key),
             Err(reason) => rejected.push(RejectedKey { position, reason }),
         }
+    }
+    if entries.len() > MAX_KEYS {
+        rejected.push(RejectedKey {
+            position: MAX_KEYS,
+            reason: Unusable::Beyond,
+        });
     }
     if keys.is_empty() {
         return Err(NotAKeySet::NoUsableKey(
@@ -237,6 +246,20 @@ mod tests {
             [0, 1, 2, 3, 4, 5]
         );
         assert_eq!(rejected[5].reason, Unusable::NotForSignatures);
+    }
+
+    #[test]
+    fn keys_beyond_those_that_are_read_are_told() {
+        let set = |count| json!({"keys": vec![TestKey::ed25519().jwk("k1"); count]}).to_string();
+        let (keys, rejected) = read_set(set(MAX_KEYS).as_bytes()).unwrap();
+        assert_eq!((keys.len(), rejected.len()), (MAX_KEYS, 0));
+        let (keys, rejected) = read_set(set(MAX_KEYS + 2).as_bytes()).unwrap();
+        assert_eq!(keys.len(), MAX_KEYS);
+        let [RejectedKey { position, reason }] = rejected[..] else {
+            panic!("told once: {rejected:?}");
+        };
+        assert_eq!((position, reason), (MAX_KEYS, Unusable::Beyond));
+        assert!(reason.text().contains(&MAX_KEYS.to_string()));
     }
 
     #[test]
