@@ -65,6 +65,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+    let is_said = cli.output.is_some();
     let format = match cli.take_format() {
         Ok(format) => format,
         Err(error) => return failed(&error.into(), Printer::new(Format::Table)),
@@ -78,6 +79,8 @@ fn main() -> ExitCode {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(FAILED),
         Ok(Exit::Different) => ExitCode::from(DIFFERENT),
+        // What a verb writes where nobody says how is for a file: a failure is none.
+        Err(error) if !is_said => failed(&error, Printer::new(Format::Table)),
         Err(error) => failed(&error, printer),
     }
 }

@@ -122,10 +122,13 @@ pub(crate) fn convert(
     options: &Options,
     diagnostics: &mut Diagnostics,
 ) -> Option<Converted> {
-    match Converter::new(description, options).and_then(Converter::run) {
+    let converter = Converter::new(description, options).map_err(|mistake| vec![mistake]);
+    match converter.and_then(Converter::run) {
         Ok(converted) => Some(converted),
-        Err(mistake) => {
-            diagnostics.add_with_help(&mistake.place, mistake.message, mistake.help);
+        Err(mistakes) => {
+            for mistake in mistakes {
+                diagnostics.add_with_help(&mistake.place, mistake.message, mistake.help);
+            }
             None
         }
     }
@@ -158,6 +161,8 @@ struct Converter<'a> {
     scoped: Vec<Plugin>,
     left_out: Vec<&'static str>,
     unprotected: Vec<Unprotected>,
+    /// Those that do not keep it from going on.
+    mistakes: Vec<Mistake>,
 }
 
 impl<'a> Converter<'a> {
@@ -197,10 +202,21 @@ impl<'a> Converter<'a> {
             scoped: Vec::new(),
             left_out: Vec::new(),
             unprotected: Vec::new(),
+            mistakes: Vec::new(),
         })
     }
 
-    fn run(mut self) -> Result<Converted, Mistake> {
+    fn run(mut self) -> Result<Converted, Vec<Mistake>> {
+        match self.walk() {
+            Ok(no_servers) if self.mistakes.is_empty() => return Ok(self.finish(no_servers)),
+            Ok(_) => {}
+            Err(mistake) => self.mistakes.push(mistake),
+        }
+        Err(self.mistakes)
+    }
+
+    /// Makes everything; true if the document itself names no servers.
+    fn walk(&mut self) -> Result<bool, Mistake> {
         let root = self.source.root;
         let base = self.names.base().to_owned();
         let document = self.level(root, &Level::default())?.level;
@@ -225,7 +241,7 @@ impl<'a> Converter<'a> {
             let item = self.source.resolve(&entry.node)?;
             self.path(&entry.key, &item, &document, &plugins, &mut caches)?;
         }
-        Ok(self.finish(document.servers.is_empty()))
+        Ok(document.servers.is_empty())
     }
 
     fn path(
@@ -333,7 +349,7 @@ impl<'a> Converter<'a> {
         };
         let plugins = self.move_scoped(plugins, "route", &name);
         let what = format!("{} {}", method.to_ascii_uppercase(), path.template);
-        let plugins = self.secured(operation, &what, &name, service, plugins)?;
+        let plugins = self.secured(operation, &what, &name, service, plugins);
         let routes = self.routes(path, method, operation, &name, &said.level, &plugins)?;
         servers::list(&mut self.services[service], "routes").extend(routes);
         Ok(())

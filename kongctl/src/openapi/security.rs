@@ -61,7 +61,7 @@ impl Converter<'_> {
         name: &str,
         service: usize,
         mut plugins: Plugins,
-    ) -> Result<Plugins, Mistake> {
+    ) -> Plugins {
         let root = self.source.root;
         let said = operation.get("security").or_else(|| root.get("security"));
         let requirements = said.map_or(&[][..], |security| security.items());
@@ -69,7 +69,7 @@ impl Converter<'_> {
         let is_open = requirements.iter().all(|one| one.entries().is_empty())
             || requirements.iter().any(|one| one.entries().is_empty());
         if is_open || plugins.has_any(&AUTHENTICATING) || self.service_has_any(service) {
-            return Ok(plugins);
+            return plugins;
         }
         let made = if self.options.generate_security {
             self.required(requirements)
@@ -92,9 +92,15 @@ impl Converter<'_> {
             Err(mistake)
                 if self.options.generate_security && !self.options.ignore_security_errors =>
             {
-                return Err(mistake.with_more_help(
-                    "--ignore-security-errors leaves such operations open, and names them",
-                ));
+                // One scheme may be wrong for many operations.
+                let told = |other: &Mistake| {
+                    (&other.place, &other.message) == (&mistake.place, &mistake.message)
+                };
+                if !self.mistakes.iter().any(told) {
+                    self.mistakes.push(mistake.with_more_help(
+                        "--ignore-security-errors leaves such operations open, and names them",
+                    ));
+                }
             }
             Err(mistake) => self.unprotected.push(Unprotected {
                 place: operation.place.clone(),
@@ -102,7 +108,7 @@ impl Converter<'_> {
                 why: mistake.message,
             }),
         }
-        Ok(plugins)
+        plugins
     }
 
     fn service_has_any(&self, service: usize) -> bool {

@@ -164,6 +164,14 @@ fn security_becomes_plugins_or_is_told() {
         let told = world.run(&["openapi2kong", "--generate-security", "bad.yml"]);
         seen.push(format!("# {security} {scheme}\n{told}"));
     }
+    world.write(
+        "several.yml",
+        &asking_for("[{one: []}]", "{type: mutualTLS}").replace(
+            "components:",
+            "    put: {security: [{one: []}]}\n  /b: {get: {security: [{three: []}]}}\ncomponents:",
+        ),
+    );
+    seen.push(world.run(&["openapi2kong", "--generate-security", "several.yml"]));
     seen.push(world.run(&[
         "openapi2kong",
         "--generate-security",
