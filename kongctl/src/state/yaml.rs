@@ -591,9 +591,9 @@ mod tests {
     fn a_leading_zero_is_refused_where_two_readers_would_read_two_numbers() {
         let error = read_plainly("{a: 0, b: 0.5, c: 0o17, d: '010', e: 010, f: -09}").unwrap_err();
         let expected = "\
-kong.yml:1:41: the leading zero of 010 means octal to decK and nothing to YAML 1.2
+kong.yml:1:38: the leading zero of 010 means octal to decK and nothing to YAML 1.2
     write 8 (as decK reads it), 10, or \"010\" in quotes if it is a text
-kong.yml:1:49: the leading zero of -09 means octal to decK and nothing to YAML 1.2
+kong.yml:1:46: the leading zero of -09 means octal to decK and nothing to YAML 1.2
     write -9, or \"-09\" in quotes if it is a text";
         assert_eq!(error, expected);
     }
