@@ -1,8 +1,9 @@
 //! Several documents become one: lists one after the other, what is said once kept once, comments and anchors with them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Content, Document, Entry, File, Layout, Node, Scalar};
+use crate::admin::entities::Kind;
 use crate::state::diagnostics::Diagnostics;
 
 /// Joins the documents of all files in their order. What contradicts itself goes to `diagnostics`.
@@ -82,6 +83,7 @@ fn join_values(own: &mut Node, entry: Entry, diagnostics: &mut Diagnostics) -> V
     }
     match (&mut own.content, entry.value.content) {
         (Content::List(items, layout), Content::List(mut more, more_layout)) => {
+            refuse_namesakes(&entry.name, items, &more, diagnostics);
             let is_set = entry.name == "select_tags";
             if is_set {
                 let known: Vec<_> = items.iter().map(Node::word).collect();
@@ -142,6 +144,48 @@ fn join_values(own: &mut Node, entry: Entry, diagnostics: &mut Diagnostics) -> V
                 );
             }
             entry.key.before
+        }
+    }
+}
+
+/// Two entities of one name would be no configuration.
+fn refuse_namesakes(list: &str, own: &[Node], more: &[Node], diagnostics: &mut Diagnostics) {
+    let Some(kind) = Kind::from_name(list) else {
+        return;
+    };
+    // A key that is a secret is nobody's name.
+    let is_secret = |key: &str| {
+        kind.record()
+            .fields
+            .get(key)
+            .is_some_and(|field| field.secret)
+    };
+    let Some([key]) = kind
+        .spec()
+        .natural_keys
+        .first()
+        .filter(|key| !is_secret(key[0]))
+    else {
+        return;
+    };
+    let name = |item: &Node| item.get(key).and_then(Node::word);
+    let named = own.iter().filter_map(|item| Some((name(item)?, item)));
+    let named: HashMap<String, &Node> = named.collect();
+    for item in more {
+        let Some((name, place)) = name(item).zip(item.place.as_ref()) else {
+            continue;
+        };
+        if let Some(namesake) = named.get(&name) {
+            let first = namesake.place.as_ref().map(ToString::to_string);
+            diagnostics.add_with_help(
+                place,
+                format!(
+                    "{} `{name}` is already at {}",
+                    kind.singular(),
+                    first.unwrap_or_default()
+                ),
+                Some("remove or rename one of them"),
+            );
         }
     }
 }

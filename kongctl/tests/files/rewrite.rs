@@ -169,9 +169,14 @@ fn merge_joins_files() {
             "d.json",
             "{\"_info\": {\"defaults\": {\"route\": {\"strip_path\": false}}}, \"consumers\": [{\"username\": \"a\"}]}",
         ),
+        (
+            "e.yml",
+            "services: [{name: llm, host: other}]\nconsumers:\n- username: a\n- username: b\n",
+        ),
     ]);
     let seen = [
         world.run(&["merge", "a.yml", "b.yml"]),
+        world.run(&["merge", "a.yml", "d.json", "e.yml"]),
         world.run(&["merge", "a.yml", "d.json"]),
         world.run(&["merge", "-o", "json", "b.yml", "d.json"]),
         world.run(&["merge", "-o", "json", "a.yml", "d.json"]),
