@@ -142,6 +142,35 @@ mod tests {
             derived(Kind::Plugin, &by_word, Some("llm")),
             "05fd7c60-09ba-578e-add7-a5445e9c107a"
         );
+        for (owner, id, written, expected) in [
+            (
+                "service",
+                "b268827a-8f7f-551f-8769-e6bceb2f3ec6",
+                None,
+                "1ce4a4b8-49c2-5895-9cb7-de790f098d90",
+            ),
+            (
+                "route",
+                "da7ba03a-f1be-52d4-8a7e-c8f32640689a",
+                None,
+                "6d858d35-b1ae-5791-912a-31426abef589",
+            ),
+            (
+                "route",
+                "da7ba03a-f1be-52d4-8a7e-c8f32640689a",
+                Some("r"),
+                "5d9aaaac-5a64-5b76-b1ea-b90c9fc4bff8",
+            ),
+            (
+                "service",
+                "b268827a-8f7f-551f-8769-e6bceb2f3ec6",
+                Some("s"),
+                "5bc3c5e0-a01a-5abb-8863-7970df6439ec",
+            ),
+        ] {
+            let chain = json!({"name": "its name does not count", owner: {"id": id}});
+            assert_eq!(derived(Kind::FilterChain, &chain, written), expected);
+        }
     }
 
     /// The password and the consumer of a recorded answer.

@@ -354,3 +354,63 @@ async fn a_faulty_configuration_file_stops_the_start() {
     let error = Standin::start(config).await.unwrap_err().to_string();
     assert!(error.contains("host=\"required field missing\""), "{error}");
 }
+
+#[tokio::test]
+async fn a_request_that_filters_would_see_fails_rather_than_pass_without_them() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("guard.wasm"), "").unwrap();
+    let admin = Admin::start(Config {
+        database: Database::Memory,
+        wasm: true,
+        wasm_filters_path: Some(directory.path().to_owned()),
+        ..Config::default()
+    })
+    .await;
+    admin
+        .json("PUT", "/routes/r", json!({"paths": ["/"]}))
+        .await;
+    let proxied = async |enabled: bool| {
+        let chain = json!({"filters": [{"name": "guard", "enabled": enabled}]});
+        let id = "11111111-1111-4111-8111-111111111111";
+        let (status, _) = admin
+            .json("PUT", &format!("/routes/r/filter-chains/{id}"), chain)
+            .await;
+        assert_eq!(status, 200);
+        // The proxy follows a moment later.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let uri = format!("http://{}/", admin.standin.proxy_addr());
+        let request = Request::get(uri).body(Full::default()).unwrap();
+        admin.client.request(request).await.unwrap().status()
+    };
+    assert_eq!(proxied(true).await, 500);
+    // Without a service there is nobody to ask.
+    assert_eq!(proxied(false).await, 503);
+    admin.standin.shutdown().await;
+}
+
+#[tokio::test]
+async fn filters_that_cannot_be_had_stop_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = async |path: &Path| {
+        let config = Config {
+            wasm: true,
+            wasm_filters_path: Some(path.to_owned()),
+            ..Config::default()
+        };
+        Standin::start(config).await.unwrap_err().to_string()
+    };
+    let nowhere = with(&directory.path().join("nowhere")).await;
+    assert!(
+        nowhere.ends_with("nowhere' is not a valid directory"),
+        "{nowhere}"
+    );
+
+    std::fs::write(directory.path().join("key-auth.wasm"), "").unwrap();
+    let twice = with(directory.path()).await;
+    assert_eq!(twice, "duplicate plugin/wasm filter name: key-auth");
+
+    let metadata = directory.path().join("key-auth.meta.json");
+    std::fs::write(metadata, "oops!").unwrap();
+    let unreadable = with(directory.path()).await;
+    assert!(unreadable.contains("of filter 'key-auth'"), "{unreadable}");
+}

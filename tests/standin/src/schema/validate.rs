@@ -168,7 +168,6 @@ fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Val
         (Kind::Record, Value::Object(inner)) => validate_inner(field, inner, now),
         (Kind::Record, _) => Err("expected a record".into()),
         (Kind::Foreign, _) => validate_key(value),
-        (Kind::Json, _) => Ok(()),
         (Kind::Integer, Value::Number(number))
             if number.as_f64().is_some_and(|number| number.fract() == 0.0) =>
         {
@@ -177,7 +176,8 @@ fn validate_type(field: &Field, value: &Value, now: Timestamp) -> Result<(), Val
         (Kind::Integer, _) => Err("expected an integer".into()),
         (Kind::Number, Value::Number(_))
         | (Kind::Boolean, Value::Bool(_))
-        | (Kind::String, Value::String(_)) => Ok(()),
+        | (Kind::String, Value::String(_))
+        | (Kind::Json, _) => Ok(()),
         (Kind::Number, _) => Err("expected a number".into()),
         (Kind::Boolean, _) => Err("expected a boolean".into()),
         (Kind::String, _) => Err("expected a string".into()),
