@@ -19,7 +19,7 @@ pub(super) fn add_tags(arguments: &AddTags, printer: Printer) -> anyhow::Result<
     let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         file.add_tags(&arguments.tags, &to, diagnostics);
     })?;
-    note_nothing(done, "added", "there")
+    Ok(note_nothing(&done, "added", "there"))
 }
 
 pub(super) fn remove_tags(arguments: &RemoveTags, printer: Printer) -> anyhow::Result<Exit> {
@@ -27,7 +27,7 @@ pub(super) fn remove_tags(arguments: &RemoveTags, printer: Printer) -> anyhow::R
     let done = super::rewrite(&arguments.rewritten, printer, |file, diagnostics| {
         file.remove_tags(&arguments.tags, arguments.keep_only, &from, diagnostics);
     })?;
-    note_nothing(done, "removed", "gone")
+    Ok(note_nothing(&done, "removed", "gone"))
 }
 
 pub(super) fn list_tags(arguments: &ListTags, printer: Printer) -> anyhow::Result<Exit> {
@@ -105,15 +105,15 @@ pub(super) fn add_plugins(arguments: &AddPlugins, printer: Printer) -> anyhow::R
             );
         }
     })?;
-    note_nothing(done, "added", "there")
+    Ok(note_nothing(&done, "added", "there"))
 }
 
-/// A name with a slip in it would pass for work that is done.
-fn note_nothing(done: Done, changed: &str, so: &str) -> anyhow::Result<Exit> {
+/// Says so where nothing changed: a name with a slip in it would pass for work that is done.
+fn note_nothing(done: &Done, changed: &str, so: &str) -> Exit {
     if !done.changed {
         output::note(&format!(
             "Nothing was {changed}: nothing is found where it should be, or it is {so} already."
         ));
     }
-    Ok(done.exit)
+    done.exit
 }
