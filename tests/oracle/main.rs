@@ -49,6 +49,13 @@ fn suite() -> Result<Suite> {
         let Some(mut tests) = suite.gateway(target, "every case") else {
             continue;
         };
+        // What takes longest begins first.
+        for draw in random::DRAWS {
+            let name = format!("configurations_drawn_at_random::{draw}");
+            tests.test(&name, move |runtime, world| {
+                random::hold(world, runtime, draw)
+            });
+        }
         for case in &cases {
             if let Some(reason) = case.absence(target) {
                 tests.skip(&case.name, &reason);
@@ -71,9 +78,6 @@ fn suite() -> Result<Suite> {
                 runtime.block_on(by_hand::chains(world))
             }),
         }
-        tests.test("configurations_drawn_at_random", |runtime, world| {
-            random::hold(world, runtime)
-        });
     }
     Ok(suite)
 }

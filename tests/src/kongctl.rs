@@ -126,8 +126,11 @@ fn build() -> Result<PathBuf> {
         command.current_dir(repository()).args([
             "build",
             "--quiet",
-            // With the features that the whole workspace asks for: a choice of packages would compile their dependencies once more.
+            // With the features that all tests of the workspace ask for, which a test has to be among: with any others, the
+            // dependencies would be compiled once more.
             "--workspace",
+            "--test",
+            "schema",
             "--bin",
             "llm-plugin-server",
             "--bin",

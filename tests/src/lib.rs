@@ -6,7 +6,7 @@
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
 //! - [`plugin_server`], [`provider`], [`agent`], [`postgres`], [`filters`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
-//! - [`suite`]: tests on each of them.
+//! - [`suite`]: tests on each gateway; [`worlds`]: what they find there, for one test at a time.
 //! - [`kongctl`]: the command that configures it.
 //! - [`issuer`]: whoever signs the callers' tokens, and those who forge them; [`identity_provider`]: where it can be found and asked;
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
@@ -40,6 +40,7 @@ pub mod target;
 pub mod token_server;
 pub mod wait;
 pub mod world;
+pub mod worlds;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! The end-to-end stories, each on each gateway that this machine has.
 //!
-//! `KONG_TARGET=standin,binary-dbless cargo test -p stories --test stories` chooses gateways; a word after `--` chooses stories. A gateway is
-//! started by its first story, shared by the others one after another, and stopped at the end; different gateways run side by side.
+//! `KONG_TARGET=standin,binary-dbless cargo test -p stories --test stories` chooses gateways; a word after `--` chooses stories. A world is
+//! started by a story that finds none free, left to the next one, and stopped at the end; several stories run side by side.
 
 mod authentication;
 mod bad_input;
