@@ -115,7 +115,12 @@ macro_rules! assert_seen {
             (r"\b[0-9a-f]{64}\b", "SHA256"),
             // YAML quotes it where it could be read as a number.
             (r#"sha256: "SHA256""#, "sha256: SHA256"),
-            (r"\b[A-Za-z0-9_-]{43}\b", "THUMBPRINT"),
+            // It may begin or end with what is no part of a word.
+            (
+                r"\b{start-half}[A-Za-z0-9_-]{43}\b{end-half}",
+                "THUMBPRINT",
+            ),
+            (r#"thumbprint: "THUMBPRINT""#, "thumbprint: THUMBPRINT"),
             (r"\b1[6-9]\d{8}\b", "SECONDS"),
             (r"\b[0-9a-f]{40}…", "SHA256…"),
             (r#"in_seconds("?): -?\d+"#, "in_seconds$1: N"),
