@@ -35,11 +35,8 @@ struct Stock {
 impl Worlds {
     /// None is started yet.
     pub fn new(target: Target, start: Start, runtime: Arc<Runtime>) -> Self {
-        let unstarted = match target {
-            // Its containers have names of their own.
-            Target::Compose => 1,
-            _ => 2,
-        };
+        // A Kong is told its ports before it binds them, and PostgreSQL comes up in between: what starts beside it might take them.
+        let unstarted = if target.is_real_kong() { 1 } else { 2 };
         Self {
             target,
             start,
