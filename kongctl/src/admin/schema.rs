@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use super::entities::Kind;
+use super::entities::{Kind, custom};
 
 /// The type of a field.
 #[derive(Clone, Debug, PartialEq)]
@@ -422,6 +422,10 @@ pub(crate) struct Schemas {
 impl Schemas {
     /// Takes in what a node says of a kind. The table's word on secrets and shorthands stays.
     pub(crate) fn add_kind(&mut self, kind: Kind, answer: &Value) {
+        if kind.is_custom() {
+            self.kinds.insert(kind, custom::record(kind, answer));
+            return;
+        }
         let mut record = Record::from_kong(answer);
         for (name, known) in &kind.record().fields {
             match record.fields.get_mut(name) {

@@ -1,9 +1,9 @@
-//! What a node said of its plugins' configurations, kept for checks without it.
+//! What a node said of its plugins' configurations and of the kinds that they bring along, kept for checks without it.
 //!
 //! # Model
 //!
 //! One file a node, `$XDG_CACHE_HOME/kongctl-admin/schemas/DIGEST.json` or the same below `~/.cache`, with its last answers to
-//! `/schemas/plugins/NAME`. Schemas have no values, hence no secrets; the node's address is there as a digest alone.
+//! `/schemas/plugins/NAME`, and to `/schemas/NAME` for those kinds. Schemas have no values, hence no secrets; the node's address is there as a digest alone.
 //!
 //! # Failure
 //!
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::entities::custom::Told;
 use crate::state::ids;
 
 /// Changes with the file's layout.
@@ -33,6 +34,8 @@ pub(crate) struct SchemaCache {
 struct Content {
     layout: u32,
     plugins: BTreeMap<String, Value>,
+    #[serde(default)]
+    kinds: Vec<Told>,
 }
 
 impl SchemaCache {
@@ -57,6 +60,24 @@ impl SchemaCache {
         self.read().unwrap_or_default().plugins
     }
 
+    /// The kinds that the node's plugins bring along, as it told them last.
+    pub(crate) fn kinds(&self) -> Vec<Told> {
+        self.read().unwrap_or_default().kinds
+    }
+
+    /// Keeps these kinds, and no others.
+    pub(crate) fn remember_kinds(&self, kinds: &[Told]) {
+        let before = self.read().unwrap_or_default();
+        self.keep(
+            &before,
+            &Content {
+                layout: LAYOUT,
+                plugins: before.plugins.clone(),
+                kinds: kinds.to_vec(),
+            },
+        );
+    }
+
     /// Keeps answers; a plugin that the node does not have is forgotten.
     pub(crate) fn remember<'a>(
         &self,
@@ -70,13 +91,22 @@ impl SchemaCache {
                 None => plugins.remove(name),
             };
         }
-        let after = Content {
-            layout: LAYOUT,
-            plugins,
-        };
-        if after != before && !(after.plugins.is_empty() && before.plugins.is_empty()) {
+        let kinds = before.kinds.clone();
+        self.keep(
+            &before,
+            &Content {
+                layout: LAYOUT,
+                plugins,
+                kinds,
+            },
+        );
+    }
+
+    fn keep(&self, before: &Content, after: &Content) {
+        let is_empty = |content: &Content| content.plugins.is_empty() && content.kinds.is_empty();
+        if after != before && !(is_empty(after) && is_empty(before)) {
             // It is only a cache.
-            let _ = self.write(&after);
+            let _ = self.write(after);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::cli::{Cli, Connection};
 use crate::output::{Printer, text};
 use crate::state::current;
 
-use super::{Exit, settings};
+use super::{Exit, learn_remembered_kinds, settings};
 
 /// Tells this program that a shell asks.
 const VARIABLE: &str = "KONGCTL_ADMIN_COMPLETE";
@@ -47,6 +47,7 @@ pub(super) fn run(shell: clap_complete::Shell, printer: Printer) -> anyhow::Resu
 
 /// The kinds, by the shortest of their names.
 pub(crate) fn kinds() -> Vec<CompletionCandidate> {
+    recall_kinds();
     let names = Kind::all().map(|kind| {
         let name = match kind.spec().aliases.first() {
             Some(alias) if kind.spec().below.is_none() || kind == Kind::Target => alias,
@@ -59,6 +60,7 @@ pub(crate) fn kinds() -> Vec<CompletionCandidate> {
 
 /// The names of the kind that the command line has said before.
 pub(crate) fn names(current: &OsStr) -> Vec<CompletionCandidate> {
+    recall_kinds();
     let words = words();
     let mut said = words.iter().filter_map(|word| word.to_str());
     match said.find_map(Kind::from_word) {
@@ -81,16 +83,15 @@ pub(crate) fn names_of(kind: Kind) -> impl Fn(&OsStr) -> Vec<CompletionCandidate
         let names = entities.into_iter().flatten().map(|entity| {
             let spec = entity.kind.spec();
             let field = if kind == Kind::Target {
-                "target"
+                Some("target")
             } else {
-                spec.natural_keys[0][0]
+                spec.natural_keys.first().map(|key| key[0])
             };
-            let is_secret = entity.kind.record().fields[field].secret;
-            let name = entity.body.get(field).and_then(Value::as_str);
-            match name.filter(|_| !is_secret && kind != Kind::Certificate) {
-                Some(name) => name.to_owned(),
-                None => entity.id.clone(),
-            }
+            let is_secret = |field: &str| entity.kind.record().fields[field].secret;
+            let name = field
+                .filter(|field| !is_secret(field) && kind != Kind::Certificate)
+                .and_then(|field| entity.body.get(field)?.as_str());
+            name.unwrap_or(&entity.id).to_owned()
         });
         candidates(names, current)
     }
@@ -132,18 +133,30 @@ fn words() -> Vec<OsString> {
         .collect()
 }
 
-/// Asks the node that the command line and the environment name.
-fn ask<T>(question: impl AsyncFnOnce(Client) -> Result<T, AdminError>) -> Option<T> {
+/// The node that the command line and the environment name.
+fn connection() -> Option<Connection> {
     let matches = Cli::command()
         .ignore_errors(true)
         .try_get_matches_from(words())
         .ok()?;
-    let connection = Connection {
+    Some(Connection {
         timeout: PATIENCE,
         connect_timeout: PATIENCE,
         retries: 0,
         ..Connection::from_arg_matches(&matches).ok()?
-    };
+    })
+}
+
+/// Learns the kinds that the node's plugins bring along, as it told them last.
+fn recall_kinds() {
+    if let Some(connection) = connection() {
+        learn_remembered_kinds(&connection);
+    }
+}
+
+/// Asks that node.
+fn ask<T>(question: impl AsyncFnOnce(Client) -> Result<T, AdminError>) -> Option<T> {
+    let connection = connection()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

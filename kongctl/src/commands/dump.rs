@@ -42,7 +42,7 @@ pub(super) async fn run(
         .context("cannot read the node's schemas")?;
     let scope = Scope {
         select_tags: arguments.selection.select_tags.clone(),
-        keeps_unnamed: false,
+        ..Scope::default()
     };
     let style = Style {
         ids: arguments.with_ids,

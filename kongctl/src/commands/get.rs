@@ -21,8 +21,8 @@ pub(super) async fn run(
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let kind = hand::kind_of(&arguments.kind)?;
     let client = connect(connection)?;
+    let kind = hand::kind_of(&arguments.kind, &client).await?;
     let with_credentials = kind == Kind::Consumer && arguments.name.is_some();
     let inventory = read(&client, kind, with_credentials)
         .await

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::cli::{FailOn, Judgement, Lint};
+use crate::cli::{Connection, FailOn, Judgement, Lint};
 use crate::lint::{self, Warning};
 use crate::output::{Format, Printer, changes};
 use crate::state::declared;
@@ -13,14 +13,19 @@ use crate::state::resolve::Desired;
 
 use super::{Exit, read_files, validate};
 
-pub(super) fn run(arguments: &Lint, printer: Printer) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    arguments: &Lint,
+    connection: &Connection,
+    printer: Printer,
+) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(&arguments.files.files, true, &mut diagnostics)?;
+    let configuration = read_files(&arguments.files.files, true, connection, &mut diagnostics)?;
     declared::check_our_plugins(&configuration, &mut diagnostics);
-    let desired = validate::resolve_offline(&configuration, &mut diagnostics);
+    let count = configuration.entities.len();
+    let desired = validate::resolve_offline(configuration, &mut diagnostics);
     diagnostics.into_result()?;
     let warnings = warnings(&desired, &arguments.judgement);
-    tell(configuration.entities.len(), Some(&warnings), printer)?;
+    tell(count, Some(&warnings), printer)?;
     Ok(judge(&warnings, &arguments.judgement))
 }
 

@@ -28,11 +28,14 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use futures_util::future::join_all;
 use llm_plugin_server::check::Subject;
 use serde_json::Value;
 
 use crate::admin::client::{Client, Settings};
+use crate::admin::entities::custom;
 use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
 use crate::admin::schema_cache::SchemaCache;
@@ -44,6 +47,7 @@ use crate::profiles::{self, Profile};
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::files;
+use crate::state::node::Node;
 use crate::state::references::Policy;
 
 /// Where the Admin API is if nobody says.
@@ -73,7 +77,7 @@ pub(crate) async fn run(mut cli: Cli, printer: Printer) -> anyhow::Result<Exit> 
         Command::Ping => ping::run(connection, printer).await,
         Command::Status(arguments) => status::run(&arguments, connection, printer).await,
         Command::Validate(arguments) => validate::run(&arguments, connection, printer).await,
-        Command::Lint(arguments) => lint::run(&arguments, printer),
+        Command::Lint(arguments) => lint::run(&arguments, connection, printer),
         Command::Plugin { command } => plugin::run(&command, connection, printer).await,
         Command::ToK8s(arguments) => to_k8s::run(&arguments, connection, printer),
         Command::Diff(arguments) => diff::run(arguments, connection, printer).await,
@@ -158,7 +162,7 @@ fn settings(connection: &Connection) -> Settings {
         timeout: connection.timeout,
         connect_timeout: connection.connect_timeout,
         retries: connection.retries,
-        schema_cache: schema_cache(connection, url.unwrap_or(USUAL_ADDRESS)),
+        schema_cache: node_cache(connection),
     }
 }
 
@@ -172,9 +176,15 @@ fn schema_cache(connection: &Connection, url: &str) -> Option<SchemaCache> {
 
 /// What the first node that is named said last of its plugins; nothing where it was never asked.
 fn remembered_answers(connection: &Connection) -> BTreeMap<String, Value> {
+    node_cache(connection)
+        .map(|cache| cache.plugins())
+        .unwrap_or_default()
+}
+
+/// Where what the first node that is named says is kept.
+fn node_cache(connection: &Connection) -> Option<SchemaCache> {
     let url = connection.admin_url.first().map(String::as_str);
-    let cache = schema_cache(connection, url.unwrap_or(USUAL_ADDRESS));
-    cache.map(|cache| cache.plugins()).unwrap_or_default()
+    schema_cache(connection, url.unwrap_or(USUAL_ADDRESS))
 }
 
 /// The same as schemas, without those of our own plugins: the plugin server's own code judges them.
@@ -221,18 +231,69 @@ fn connect_limiter(
     Ok(limiter::client::Client::new(&settings, token)?)
 }
 
-/// Reads files into a configuration; mistakes are collected, not returned.
+/// Reads files into a configuration, without a node; mistakes are collected, not returned.
 fn read_files(
     paths: &[PathBuf],
     lenient: bool,
+    connection: &Connection,
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Configuration> {
-    let env = |name: &str| std::env::var(name).ok();
     let policy = if lenient {
         Policy::NullWhereUnset
     } else {
         Policy::Evaluate
     };
-    let documents = files::read(paths, &env, policy, diagnostics)?;
-    Ok(declared::read(&documents, diagnostics))
+    let documents = documents(paths, policy, diagnostics)?;
+    Ok(declare(&documents, connection, diagnostics))
+}
+
+/// Reads documents; what nobody here understands may be of a kind that the node told last.
+fn declare(
+    documents: &[Arc<Node>],
+    connection: &Connection,
+    diagnostics: &mut Diagnostics,
+) -> Configuration {
+    let mut told = Diagnostics::default();
+    let mut configuration = declared::read(documents, &mut told);
+    if !told.is_empty() && learn_remembered_kinds(connection) {
+        told = Diagnostics::default();
+        configuration = declared::read(documents, &mut told);
+    }
+    diagnostics.append(told);
+    configuration
+}
+
+/// Learns the kinds that the first node that is named told last; false if there are none.
+fn learn_remembered_kinds(connection: &Connection) -> bool {
+    let kinds = node_cache(connection).map(|cache| custom::learn(cache.kinds()));
+    kinds.is_some_and(|kinds| !kinds.is_empty())
+}
+
+/// Reads files for nodes; mistakes are collected, not returned. What nobody here understands may be of a kind that a node knows.
+async fn read_files_for(
+    clients: &[Client],
+    paths: &[PathBuf],
+    diagnostics: &mut Diagnostics,
+) -> anyhow::Result<Configuration> {
+    let documents = documents(paths, Policy::Evaluate, diagnostics)?;
+    let mut told = Diagnostics::default();
+    let mut configuration = declared::read(&documents, &mut told);
+    if !told.is_empty() {
+        let kinds = join_all(clients.iter().map(Client::glance_at_kinds)).await;
+        if kinds.iter().any(|kinds| !kinds.is_empty()) {
+            told = Diagnostics::default();
+            configuration = declared::read(&documents, &mut told);
+        }
+    }
+    diagnostics.append(told);
+    Ok(configuration)
+}
+
+fn documents(
+    paths: &[PathBuf],
+    policy: Policy,
+    diagnostics: &mut Diagnostics,
+) -> anyhow::Result<Vec<Arc<Node>>> {
+    let env = |name: &str| std::env::var(name).ok();
+    files::read(paths, &env, policy, diagnostics)
 }

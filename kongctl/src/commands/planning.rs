@@ -19,9 +19,9 @@ use crate::state::current::{self, Inventory};
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::files;
-use crate::state::resolve::{self, Scope};
+use crate::state::resolve::{self, Desired, Scope};
 
-use super::{connect_all, read_files};
+use super::{connect_all, read_files_for};
 
 /// A node, and everything that its plan was made from.
 pub(super) struct Planned {
@@ -74,13 +74,29 @@ pub(super) async fn read_node(
     })
 }
 
+/// What files want of a node, with all that only the node can tell held against them.
+pub(super) async fn wanted(
+    client: &Client,
+    configuration: Configuration,
+    current: &Inventory,
+    schemas: &Schemas,
+    scope: &Scope,
+    diagnostics: &mut Diagnostics,
+) -> Result<Desired, AdminError> {
+    current::check_kinds(client, &configuration, diagnostics).await?;
+    let configuration = declared::with_booleans(configuration, schemas);
+    declared::check_plugins(&configuration, schemas, diagnostics);
+    Ok(resolve::resolve(configuration, current, scope, diagnostics))
+}
+
 /// Reads files and nodes, and plans what brings each node to where the files want it.
 pub(super) async fn plan_files(
     wish: Wish<'_>,
     connection: &Connection,
 ) -> anyhow::Result<(Vec<Planned>, Scope)> {
     let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(wish.files, false, &mut diagnostics)?;
+    let clients = connect_all(connection)?;
+    let configuration = read_files_for(&clients, wish.files, &mut diagnostics).await?;
     diagnostics.into_result()?;
     if configuration.entities.is_empty() {
         return Err(Refused {
@@ -98,8 +114,8 @@ pub(super) async fn plan_files(
     let scope = Scope {
         select_tags,
         keeps_unnamed: wish.keeps_unnamed,
+        custom_kinds: Some(configuration.custom_kinds.keys().copied().collect()),
     };
-    let clients = connect_all(connection)?;
     let configuration = Arc::new(configuration);
     let nodes: Vec<_> = clients
         .into_iter()
@@ -116,27 +132,26 @@ async fn plan_node(
     scope: &Scope,
     ask_standing: bool,
 ) -> anyhow::Result<Planned> {
-    let mut kinds: Vec<Kind> = configuration
-        .entities
-        .iter()
-        .map(|entity| entity.kind)
-        .collect();
-    kinds.sort();
-    kinds.dedup();
+    let (kinds, plugins) = (configuration.kinds(), configuration.plugin_names());
     let Read {
         standing,
         current,
         schemas,
-    } = read_node(&client, kinds, configuration.plugin_names(), ask_standing)
+    } = read_node(&client, kinds, plugins, ask_standing)
         .await
         .context("cannot read the node's configuration")?;
     let mut diagnostics = Diagnostics::default();
-    current::check_kinds(&client, &configuration, &mut diagnostics).await?;
     let configuration = Arc::unwrap_or_clone(configuration);
-    let configuration = declared::with_booleans(configuration, &schemas);
-    declared::check_plugins(&configuration, &schemas, &mut diagnostics);
     let hashed_passwords = configuration.hashed_passwords;
-    let desired = resolve::resolve(configuration, &current, scope, &mut diagnostics);
+    let desired = wanted(
+        &client,
+        configuration,
+        &current,
+        &schemas,
+        scope,
+        &mut diagnostics,
+    )
+    .await?;
     diagnostics.into_result()?;
     let plan = plan::diff::diff(&current, desired, scope, &schemas)
         .context("there is no way to make these changes")?;
@@ -223,6 +238,11 @@ async fn take_up(
 }
 
 async fn take_up_on(client: Client, saved: &SavedPlan) -> anyhow::Result<Planned> {
+    // The plan may be about kinds that only the node knows.
+    client
+        .custom_kinds()
+        .await
+        .context("cannot read the node's configuration")?;
     let (kinds, plugins) = saved.subjects();
     let Read {
         standing,

@@ -31,7 +31,7 @@ pub(super) async fn run(
     }
     let scope = Scope {
         select_tags: arguments.selection.select_tags.clone(),
-        keeps_unnamed: false,
+        ..Scope::default()
     };
     let clients = connect_all(connection)?;
     let planned =

@@ -38,7 +38,7 @@ pub(super) async fn run(
         }
         .into());
     }
-    let known = known_passwords(arguments)?;
+    let known = known_passwords(arguments, connection)?;
     let kept = directory.as_ref().map(Directory::all).unwrap_or_default();
     let clients = connect_all(connection)?;
     let nodes = clients.into_iter().map(|client| {
@@ -97,6 +97,11 @@ async fn plan_back(
     mut terms: Terms,
     arguments: &Rollback,
 ) -> anyhow::Result<Planned> {
+    // The journal may tell of kinds that only the node knows.
+    client
+        .custom_kinds()
+        .await
+        .context("cannot read the node's configuration")?;
     let (kinds, plugins) = restore::subjects(journal);
     let Read {
         standing,
@@ -160,12 +165,12 @@ async fn plan_back(
 }
 
 /// Basic-auth passwords that files give.
-fn known_passwords(arguments: &Rollback) -> anyhow::Result<Vec<String>> {
+fn known_passwords(arguments: &Rollback, connection: &Connection) -> anyhow::Result<Vec<String>> {
     if arguments.passwords.is_empty() {
         return Ok(Vec::new());
     }
     let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(&arguments.passwords, false, &mut diagnostics)?;
+    let configuration = read_files(&arguments.passwords, false, connection, &mut diagnostics)?;
     diagnostics.into_result()?;
     let passwords = configuration
         .entities

@@ -19,7 +19,7 @@ pub(super) fn run(
     printer: Printer,
 ) -> anyhow::Result<Exit> {
     let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(&arguments.files.files, false, &mut diagnostics)?;
+    let configuration = read_files(&arguments.files.files, false, connection, &mut diagnostics)?;
     let schemas = remembered_schemas(connection);
     let configuration = declared::with_booleans(configuration, &schemas);
     declared::refuse_open_booleans(&configuration, &schemas, &mut diagnostics);

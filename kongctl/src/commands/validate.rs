@@ -1,5 +1,7 @@
 //! `validate`: are the files right?
 
+use std::path::PathBuf;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
@@ -8,13 +10,14 @@ use crate::admin::errors::AdminError;
 use crate::admin::schema::Schemas;
 use crate::cli::{Connection, Validate};
 use crate::output::{self, Printer, redact};
+use crate::state::Entity;
 use crate::state::current::Inventory;
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::resolve::{self, Desired, Scope};
-use crate::state::{Entity, current};
 
-use super::{Exit, connect, lint, read_files, remembered_schemas};
+use super::planning::{Read, read_node, wanted};
+use super::{Exit, connect, lint, read_files, read_files_for, remembered_schemas};
 
 /// Questions to the node in flight at once.
 const CONCURRENT_QUESTIONS: usize = 16;
@@ -24,47 +27,44 @@ pub(super) async fn run(
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let mut diagnostics = Diagnostics::default();
-    let configuration = read_files(&arguments.files.files, !arguments.online, &mut diagnostics)?;
-    declared::check_our_plugins(&configuration, &mut diagnostics);
-    if arguments.online {
-        // What the files get wrong by themselves would only confuse the node.
-        diagnostics.into_result()?;
-        let client = connect(connection)?;
-        let mut diagnostics = Diagnostics::default();
-        online(&client, &configuration, &mut diagnostics).await?;
-        diagnostics.into_result()?;
+    let files = &arguments.files.files;
+    let (count, desired) = if arguments.online {
+        online(files, &connect(connection)?).await?
     } else {
-        let schemas = remembered_schemas(connection);
-        let settled = declared::with_booleans(configuration.clone(), &schemas);
-        declared::check_plugins(&settled, &schemas, &mut diagnostics);
-        resolve_offline(&settled, &mut diagnostics);
-        diagnostics.into_result()?;
-        note_open_booleans(&settled, &schemas);
-    }
-    let count = configuration.entities.len();
+        offline(files, connection)?
+    };
     if !arguments.lint {
         lint::tell(count, None, printer)?;
         return Ok(Exit::Done);
     }
-    let desired = resolve_offline(&configuration, &mut Diagnostics::default());
     let warnings = lint::warnings(&desired, &arguments.judgement);
     lint::tell(count, Some(&warnings), printer)?;
     Ok(lint::judge(&warnings, &arguments.judgement))
 }
 
-/// No mistakes: a node will tell which of them are booleans. Whoever reads the file cannot.
-fn note_open_booleans(configuration: &Configuration, schemas: &Schemas) {
+/// How many entities the files declare, and what they come to, as far as that can be told without a node.
+fn offline(files: &[PathBuf], connection: &Connection) -> anyhow::Result<(usize, Desired)> {
+    let mut diagnostics = Diagnostics::default();
+    let configuration = read_files(files, true, connection, &mut diagnostics)?;
+    declared::check_our_plugins(&configuration, &mut diagnostics);
+    let schemas = remembered_schemas(connection);
+    let configuration = declared::with_booleans(configuration, &schemas);
+    declared::check_plugins(&configuration, &schemas, &mut diagnostics);
     let mut open = Diagnostics::default();
-    declared::refuse_open_booleans(configuration, schemas, &mut open);
+    declared::refuse_open_booleans(&configuration, &schemas, &mut open);
+    let count = configuration.entities.len();
+    let desired = resolve_offline(configuration, &mut diagnostics);
+    diagnostics.into_result()?;
+    // No mistakes: a node will tell which of them are booleans. Whoever reads the file cannot.
     if let Err(open) = open.into_result() {
         output::note(&format!("warning: {open}"));
     }
+    Ok((count, desired))
 }
 
 /// The entities of the files with their references, as far as the files themselves have what is referred to.
 pub(super) fn resolve_offline(
-    configuration: &Configuration,
+    configuration: Configuration,
     diagnostics: &mut Diagnostics,
 ) -> Desired {
     let mut ignored = Diagnostics::default();
@@ -74,36 +74,53 @@ pub(super) fn resolve_offline(
     } else {
         &mut ignored
     };
-    let scope = scope(configuration);
-    resolve::resolve(configuration.clone(), &Inventory::default(), &scope, told)
+    let scope = scope(&configuration);
+    resolve::resolve(configuration, &Inventory::default(), &scope, told)
 }
 
 fn scope(configuration: &Configuration) -> Scope {
     Scope {
         select_tags: configuration.select_tags.clone(),
         keeps_unnamed: false,
+        custom_kinds: Some(configuration.custom_kinds.keys().copied().collect()),
     }
 }
 
+/// How many entities the files declare, and what they come to on a node that finds nothing wrong with them.
+async fn online(files: &[PathBuf], client: &Client) -> anyhow::Result<(usize, Desired)> {
+    let mut diagnostics = Diagnostics::default();
+    let nodes = std::slice::from_ref(client);
+    let configuration = read_files_for(nodes, files, &mut diagnostics).await?;
+    declared::check_our_plugins(&configuration, &mut diagnostics);
+    // What the files get wrong by themselves would only confuse the node.
+    diagnostics.into_result()?;
+    let Read {
+        current, schemas, ..
+    } = read_node(client, Vec::new(), configuration.plugin_names(), false).await?;
+    let (count, scope) = (configuration.entities.len(), scope(&configuration));
+    let mut diagnostics = Diagnostics::default();
+    let desired = wanted(
+        client,
+        configuration,
+        &current,
+        &schemas,
+        &scope,
+        &mut diagnostics,
+    )
+    .await?;
+    // Where references are open, the node would be asked about half an entity.
+    diagnostics.into_result()?;
+    judge(client, &desired, &schemas).await?.into_result()?;
+    Ok((count, desired))
+}
+
 /// Asks the node about each entity.
-async fn online(
+async fn judge(
     client: &Client,
-    configuration: &Configuration,
-    diagnostics: &mut Diagnostics,
-) -> Result<(), AdminError> {
-    let (current, schemas) = tokio::try_join!(
-        current::read(client),
-        client.schemas(Vec::new(), configuration.plugin_names())
-    )?;
-    current::check_kinds(client, configuration, diagnostics).await?;
-    let configuration = declared::with_booleans(configuration.clone(), &schemas);
-    declared::check_plugins(&configuration, &schemas, diagnostics);
-    let scope = scope(&configuration);
-    let desired = resolve::resolve(configuration, &current, &scope, diagnostics);
-    if !diagnostics.is_empty() {
-        // References are open: the node would be asked about half an entity.
-        return Ok(());
-    }
+    desired: &Desired,
+    schemas: &Schemas,
+) -> Result<Diagnostics, AdminError> {
+    let mut diagnostics = Diagnostics::default();
     let answers: Vec<(&Entity, Option<AdminError>)> = stream::iter(desired.entities.iter())
         .map(|entity| async move { Ok((entity, ask(client, entity).await?)) })
         .buffer_unordered(CONCURRENT_QUESTIONS)
@@ -113,7 +130,7 @@ async fn online(
         let (Some(refusal), Some(node)) = (refusal, &entity.source) else {
             continue;
         };
-        let refusal = refusal.without(&redact::secrets(entity.kind, &entity.body, &schemas));
+        let refusal = refusal.without(&redact::secrets(entity.kind, &entity.body, schemas));
         let Some(rejection) = refusal.rejection() else {
             continue;
         };
@@ -132,7 +149,7 @@ async fn online(
             diagnostics.add(place, format!("{what}: {path}: {message}"));
         }
     }
-    Ok(())
+    Ok(diagnostics)
 }
 
 /// `None` if the node finds nothing wrong with the entity.

@@ -81,7 +81,9 @@ pub(crate) fn convert(inventory: &Inventory, schemas: &Schemas, options: &Option
     converter.consumers();
     converter.services();
     converter.routes();
-    for kind in [Kind::Key, Kind::KeySet, Kind::FilterChain] {
+    let without_object = [Kind::Key, Kind::KeySet, Kind::FilterChain];
+    let custom = Kind::all().filter(|kind| kind.is_custom());
+    for kind in without_object.into_iter().chain(custom) {
         for entity in inventory.of_kind(kind) {
             converter.lose(entity, "the ingress controller has no object for it");
         }

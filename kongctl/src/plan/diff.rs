@@ -391,7 +391,7 @@ routes: [{name: theirs, paths: [/], service: llm}]
 ";
         let scope = Scope {
             select_tags: vec!["mine".to_owned()],
-            keeps_unnamed: false,
+            ..Scope::default()
         };
         let error = plan(&stored(mine), "consumers: [{username: alice}]", &scope).unwrap_err();
         assert_eq!(

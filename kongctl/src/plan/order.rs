@@ -5,6 +5,8 @@
 //! - A write waits for the creation of what it refers to.
 //! - A deletion waits for every change of what refers to the deleted entity now.
 //! - A write that takes a unique value waits for the change that gives it up.
+//! - What makes an entity of a plugin's own kind unique, nodes do not tell where it is no single field: such a creation waits for the
+//!   deletions of those that refer to the same entities.
 //!
 //! There is no barrier between kinds: whatever waits for nothing may go at once.
 
@@ -85,6 +87,15 @@ fn link(changes: &[Change]) -> Vec<Vec<usize>> {
             }
         }
     }
+    for (creation, deletions) in takeovers(changes) {
+        // Unless the deletion waits for others to refer to what is created.
+        let free = deletions.into_iter().filter(|deletion| {
+            let mut waits = needs[*deletion].iter();
+            waits.all(|need| changes[*need].action == Action::Delete)
+        });
+        let free: Vec<usize> = free.collect();
+        needs[creation].extend(free);
+    }
     needs
         .into_iter()
         .enumerate()
@@ -93,6 +104,35 @@ fn link(changes: &[Change]) -> Vec<Vec<usize>> {
             list.sort_unstable();
             list
         })
+        .collect()
+}
+
+/// Creations of entities that have no name, each with the deletions of those that stood in its place.
+fn takeovers(changes: &[Change]) -> Vec<(usize, Vec<usize>)> {
+    let is_nameless = |kind: Kind| kind.is_custom() && kind.spec().natural_keys.is_empty();
+    let place = |kind: Kind, body: &Map<String, Value>| -> (Kind, Vec<String>) {
+        let owners = references(kind, body).map(|(field, _, id, _)| format!("{field} {id}"));
+        (kind, owners.collect())
+    };
+    let mut left: HashMap<(Kind, Vec<String>), Vec<usize>> = HashMap::new();
+    let mut taken = Vec::new();
+    for (index, change) in changes.iter().enumerate() {
+        if !is_nameless(change.kind) {
+            continue;
+        }
+        match (change.action, &change.before, &change.after) {
+            (Action::Delete, Some(before), _) => {
+                left.entry(place(change.kind, before))
+                    .or_default()
+                    .push(index);
+            }
+            (Action::Create, _, Some(after)) => taken.push((index, place(change.kind, after))),
+            _ => {}
+        }
+    }
+    taken
+        .into_iter()
+        .filter_map(|(index, place)| Some((index, left.get(&place)?.clone())))
         .collect()
 }
 

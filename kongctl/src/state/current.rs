@@ -115,6 +115,7 @@ pub(crate) async fn check_kinds(
     configuration: &Configuration,
     diagnostics: &mut Diagnostics,
 ) -> Result<(), AdminError> {
+    check_custom_kinds(client, configuration, diagnostics).await?;
     let mut chains = configuration
         .entities
         .iter()
@@ -154,6 +155,28 @@ pub(crate) async fn check_kinds(
         });
         let message = format!("{} has no filter `{text}`", client.url());
         diagnostics.add_with_help(&name.place, message, Some(help));
+    }
+    Ok(())
+}
+
+/// Tells of entities of a kind that came with a plugin, where the node lacks that plugin.
+async fn check_custom_kinds(
+    client: &Client,
+    configuration: &Configuration,
+    diagnostics: &mut Diagnostics,
+) -> Result<(), AdminError> {
+    if configuration.custom_kinds.is_empty() {
+        return Ok(());
+    }
+    let known = client.custom_kinds().await?;
+    for (kind, place) in &configuration.custom_kinds {
+        if !known.contains(kind) {
+            diagnostics.add_with_help(
+                place,
+                format!("{} has no `{}`", client.url(), kind.name()),
+                Some("they come with a plugin: add it to `plugins` in its kong.conf, or remove them from the file"),
+            );
+        }
     }
     Ok(())
 }

@@ -32,10 +32,10 @@ pub(crate) fn derive(
         }
         _ => None,
     };
+    let whole = || format!("content:{}", content_digest(body));
     let key = match kind.spec().id {
-        IdRecipe::Name(field) => {
-            text(field).unwrap_or_else(|| format!("content:{}", content_digest(body)))
-        }
+        IdRecipe::Name(field) => text(field).unwrap_or_else(whole),
+        IdRecipe::Whole => whole(),
         IdRecipe::CacheKey(fields) => {
             let parts: Vec<String> = fields
                 .iter()

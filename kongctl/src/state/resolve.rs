@@ -10,7 +10,7 @@
 //! 1. Pure: the same files and the same current state give the same result.
 //! 2. No reference is left open: Kong would answer some of them with 500.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -32,12 +32,16 @@ pub(crate) struct Scope {
     pub(crate) select_tags: Vec<String>,
     /// What the files do not name stays: it may be referred to.
     pub(crate) keeps_unnamed: bool,
+    /// Of the kinds that plugins bring along, only these are ours; `None`: all are.
+    pub(crate) custom_kinds: Option<BTreeSet<Kind>>,
 }
 
 impl Scope {
     /// True if the entity is ours to change.
     pub(crate) fn owns(&self, entity: &Entity) -> bool {
-        entity.has_tags(&self.select_tags)
+        let kinds = self.custom_kinds.as_ref();
+        let is_left = entity.kind.is_custom() && kinds.is_some_and(|it| !it.contains(&entity.kind));
+        !is_left && entity.has_tags(&self.select_tags)
     }
 }
 
@@ -63,6 +67,7 @@ pub(crate) fn resolve(
         lookup_tags,
         hashed_passwords,
         select_tags: _,
+        custom_kinds: _,
     } = configuration;
     let mut resolver = Resolver {
         nodes: entities.iter().map(|each| each.node.clone()).collect(),
@@ -184,6 +189,7 @@ impl Resolver<'_> {
             written.remove(field);
         }
         self.check_authorities(kind, &node, &body);
+        self.check_tags(kind, &node);
         add_tags(&mut body, &self.scope.select_tags);
 
         let mut entity = Entity {
@@ -328,6 +334,20 @@ impl Resolver<'_> {
             if self.lookup(Kind::CaCertificate, id).is_none() {
                 self.unresolved(node, "ca_certificates", Kind::CaCertificate, id);
             }
+        }
+    }
+
+    /// Without tags, nothing would tell whose such an entity is.
+    fn check_tags(&mut self, kind: Kind, node: &Node) {
+        if !self.scope.select_tags.is_empty() && !kind.record().fields.contains_key("tags") {
+            self.diagnostics.add_with_help(
+                &node.place,
+                format!(
+                    "{} has no tags: `select_tags` cannot own it",
+                    kind.with_article()
+                ),
+                Some("declare it in a file of its own, without `select_tags`"),
+            );
         }
     }
 
@@ -490,7 +510,7 @@ routes:
         }]);
         let scope = Scope {
             select_tags: vec!["team-a".to_owned()],
-            keeps_unnamed: false,
+            ..Scope::default()
         };
         let error = desired_of("services: [{name: llm, host: h}]", &current, &scope).unwrap_err();
         assert!(error.contains("exists without the tags team-a"), "{error}");

@@ -42,13 +42,21 @@ static SECRET_FIELDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     names
 });
 
-/// May a value below these keys be a secret? What a plugin or a vault is configured with may: only a node knows better.
+/// May a value below these keys be a secret? What a plugin or a vault is configured with may, and all of an entity that Kong itself has
+/// not: only a node knows better.
 pub(super) fn may_be_secret<'k>(mut keys: impl DoubleEndedIterator<Item = &'k str>) -> bool {
-    keys.next_back().is_some_and(|last| {
-        SECRET_FIELDS.contains(last)
-            || last == "config"
-            || keys.any(|key| matches!(key, "config" | "_plugin_configs"))
-    })
+    let Some(last) = keys.next_back() else {
+        return false;
+    };
+    let mut at_top = true;
+    SECRET_FIELDS.contains(last)
+        || last == "config"
+        || keys.any(|key| {
+            let is_list = std::mem::take(&mut at_top) && !key.starts_with('_');
+            matches!(key, "config" | "_plugin_configs")
+                || is_list && !Kind::is_kongs_own(key)
+                || Kind::from_name(key).is_some_and(Kind::is_custom)
+        })
 }
 
 /// What a field is called that holds a secret in Kong's plugins and in ours.

@@ -3,16 +3,21 @@
 //! # Layout
 //!
 //! `settings` has how a node is reached, `call` one call with its retries, `reads` what takes many calls: lists, all entities,
-//! schemas.
+//! schemas; `kinds` asks for the kinds of entities that plugins bring along.
 
 mod call;
+mod kinds;
 mod reads;
 mod settings;
 
+use std::sync::Arc;
+
 use reqwest::Method;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use url::Url;
 
+use super::entities::Kind;
 use super::errors::AdminError;
 use super::retry::RetryPolicy;
 use super::schema_cache::SchemaCache;
@@ -47,6 +52,8 @@ pub(crate) struct Client {
     retry: RetryPolicy,
     shown_url: String,
     schema_cache: Option<SchemaCache>,
+    /// Once it was asked.
+    custom_kinds: Arc<OnceCell<Vec<Kind>>>,
 }
 
 impl Client {

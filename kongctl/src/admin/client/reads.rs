@@ -13,6 +13,9 @@ const PAGE_SIZE: u32 = 1000;
 /// Reads in flight at once: all kinds, and the targets of many upstreams.
 const CONCURRENT_READS: usize = 16;
 
+/// Entities as Kong lists them, by kind.
+type Lists = Vec<(Kind, Vec<Map<String, Value>>)>;
+
 impl Client {
     /// All entries of a list, page by page; `None` where the node lacks the kind.
     pub(crate) async fn list(
@@ -83,18 +86,11 @@ impl Client {
     }
 
     /// Every entity of the node, all kinds at once. A kind whose plugin the node lacks is absent.
-    pub(crate) async fn all_entities(
-        &self,
-    ) -> Result<Vec<(Kind, Vec<Map<String, Value>>)>, AdminError> {
-        let lists = Kind::all().filter_map(|kind| kind.spec().list_path.map(|path| (kind, path)));
-        let mut found: Vec<(Kind, Vec<Map<String, Value>>)> =
-            stream::iter(lists)
-                .map(|(kind, path)| async move {
-                    Ok((kind, self.list(path).await?.unwrap_or_default()))
-                })
-                .buffer_unordered(CONCURRENT_READS)
-                .try_collect()
-                .await?;
+    pub(crate) async fn all_entities(&self) -> Result<Lists, AdminError> {
+        let own = Kind::all().filter(|kind| !kind.is_custom()).collect();
+        let custom = async { self.lists(self.custom_kinds().await?.to_vec()).await };
+        let (mut found, custom) = tokio::try_join!(self.lists(own), custom)?;
+        found.extend(custom);
         let upstreams: Vec<String> = found
             .iter()
             .filter(|(kind, _)| *kind == Kind::Upstream)
@@ -118,6 +114,20 @@ impl Client {
         found.push((Kind::Target, targets.into_iter().flatten().collect()));
         found.sort_by_key(|(kind, _)| *kind);
         Ok(found)
+    }
+
+    /// What the node lists of each of these kinds, as far as they have a list of their own.
+    async fn lists(&self, kinds: Vec<Kind>) -> Result<Lists, AdminError> {
+        let lists = kinds
+            .into_iter()
+            .filter_map(|kind| Some((kind, kind.spec().list_path?)));
+        stream::iter(lists)
+            .map(|(kind, path)| async move {
+                Ok((kind, self.list(path).await?.unwrap_or_default()))
+            })
+            .buffer_unordered(CONCURRENT_READS)
+            .try_collect()
+            .await
     }
 
     /// What the node says of one plugin, `None` if it has no such plugin.

@@ -48,6 +48,7 @@ impl Client {
             retry: RetryPolicy::new(settings.retries),
             shown_url: shown(&settings.url),
             schema_cache: settings.schema_cache.clone(),
+            custom_kinds: Arc::default(),
         })
     }
 }

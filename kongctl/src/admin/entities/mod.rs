@@ -1,8 +1,10 @@
-//! The kinds of Kong OSS, and what can be asked of them.
+//! The kinds of Kong OSS and of the plugins that a node has, and what can be asked of them.
 //!
 //! Parsing, ids, matching, ordering, diffing and dumping all ask the table in [`table`]; none of them knows a kind by name.
+//! What plugins bring along is learned from a node ([`custom`]), and follows Kong's own.
 //! The variants of [`Kind`] are in reference order: whatever a kind refers to comes before it.
 
+pub(crate) mod custom;
 mod table;
 
 use super::schema::{Record, Type};
@@ -32,6 +34,8 @@ pub(crate) enum Kind {
     Route,
     Plugin,
     FilterChain,
+    /// One that a plugin brings along, by its number.
+    Custom(u16),
 }
 
 /// Kinds of Kong Enterprise and Konnect, known only to be refused by name.
@@ -156,28 +160,48 @@ pub(crate) const RUNTIME_KINDS: &[&str] = &[
 impl Kind {
     /// Every kind, whatever it refers to before it.
     pub(crate) fn all() -> impl DoubleEndedIterator<Item = Self> {
-        SPECS.iter().map(|spec| spec.kind)
+        let custom = (0..custom::count()).map(Self::Custom);
+        SPECS.iter().map(|spec| spec.kind).chain(custom)
     }
 
     /// The kind that Kong calls `name`.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        SPECS
-            .iter()
-            .find(|spec| spec.name == name)
-            .map(|spec| spec.kind)
+        Self::find(|spec| spec.name == name)
+    }
+
+    /// True if Kong itself brings a kind of that name.
+    pub(crate) fn is_kongs_own(name: &str) -> bool {
+        SPECS.iter().any(|spec| spec.name == name)
     }
 
     /// The kind that a person calls `word`: Kong's name, a singular or a short form.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::find(|spec| spec.name == word || spec.aliases.contains(&word))
+    }
+
+    fn find(is_it: impl Fn(&KindSpec) -> bool) -> Option<Self> {
+        let own = SPECS.iter().find(|spec| is_it(spec));
+        own.map(|spec| spec.kind).or_else(|| custom::find(is_it))
+    }
+
+    /// True for a kind that a plugin brings along.
+    pub(crate) fn is_custom(self) -> bool {
+        matches!(self, Self::Custom(_))
+    }
+
+    /// The place of one of Kong's own kinds in the table.
+    fn row(self) -> usize {
         SPECS
-            .iter()
-            .find(|spec| spec.name == word || spec.aliases.contains(&word))
-            .map(|spec| spec.kind)
+            .binary_search_by_key(&self, |spec| spec.kind)
+            .expect("each of Kong's kinds has its row")
     }
 
     /// This kind's row of the table.
     pub(crate) fn spec(self) -> &'static KindSpec {
-        &SPECS[self as usize]
+        match self {
+            Self::Custom(number) => &custom::get(number).spec,
+            own => &SPECS[own.row()],
+        }
     }
 
     /// Kong's name for the kind.
@@ -194,14 +218,18 @@ impl Kind {
     pub(crate) fn with_article(self) -> String {
         let article = match self {
             Self::Sni | Self::Upstream | Self::OAuth2 | Self::Acl => "an",
+            Self::Custom(_) if self.name().starts_with(['a', 'e', 'i', 'o', 'u']) => "an",
             _ => "a",
         };
         format!("{article} {}", self.singular())
     }
 
-    /// The fields, as the table has them.
+    /// The fields, as the table has them, or as a node told them.
     pub(crate) fn record(self) -> &'static Record {
-        &RECORDS[self as usize]
+        match self {
+            Self::Custom(number) => &custom::get(number).record,
+            own => &RECORDS[own.row()],
+        }
     }
 
     /// The fields that refer to another entity: (field, kind referred to, deleted together).
@@ -242,7 +270,7 @@ mod tests {
     #[test]
     fn each_row_stands_at_its_kinds_place() {
         for (index, spec) in SPECS.iter().enumerate() {
-            assert_eq!(spec.kind as usize, index, "{}", spec.name);
+            assert_eq!(spec.kind.row(), index, "{}", spec.name);
         }
     }
 

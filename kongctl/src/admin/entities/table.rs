@@ -1,4 +1,4 @@
-//! The entity table: one row a kind, with its paths, keys, references, defaults and secrets.
+//! The entity table: one row for each of Kong's own kinds, with its paths, keys, references, defaults and secrets.
 //!
 //! # Model
 //!
@@ -21,6 +21,8 @@ pub(crate) enum IdRecipe {
     CacheKey(&'static [&'static str]),
     /// Kong would draw a random id; ours is a digest of these fields, so that the same file gives the same id.
     Content(&'static [&'static str]),
+    /// The same of all fields: nothing tells which of them matter.
+    Whole,
 }
 
 /// Everything that is particular to one kind.
@@ -46,7 +48,8 @@ pub(crate) struct KindSpec {
     pub(crate) top_level: bool,
     /// Columns of `get`.
     pub(crate) columns: &'static [&'static str],
-    fields: &'static str,
+    /// In the notation above; empty for a kind whose fields a node tells.
+    pub(super) fields: &'static str,
 }
 
 /// The rows, in the order of [`Kind`]'s variants.

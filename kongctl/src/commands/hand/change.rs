@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
+use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::cli::{Apply, Connection, Create, Fields, Parents};
 use crate::output::Printer;
 use crate::output::failure::{Refused, UsageError};
 use crate::plan::guard::Guard;
 use crate::profiles::Profile;
-use crate::state::current::check_kinds;
 use crate::state::declared;
 use crate::state::diagnostics::Diagnostics;
-use crate::state::resolve::{self, Scope};
+use crate::state::resolve::Scope;
 
 use super::super::protected;
 use super::fields::{document, entry};
-use super::{Exit, Node, Order, guard, kind_of};
+use super::{Exit, Node, Order, Read, connect, guard, kind_of, wanted};
 
 /// What is said of one entity.
 struct Said<'a> {
@@ -31,8 +31,9 @@ pub(in super::super) async fn create(
     profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
+    let client = connect(connection)?;
     let said = Said {
-        kind: kind_of(&arguments.kind)?,
+        kind: kind_of(&arguments.kind, &client).await?,
         name: arguments.name.as_deref(),
         parents: &arguments.parents,
         fields: &arguments.fields,
@@ -42,7 +43,7 @@ pub(in super::super) async fn create(
         execution: &arguments.safety.execution(),
         guard: guard(&arguments.safety, profile),
     };
-    write(&said, &order, connection, printer).await
+    write(&said, &order, client, printer).await
 }
 
 /// True if `apply` speaks of one entity by its kind, not of files.
@@ -75,8 +76,9 @@ pub(in super::super) async fn apply(
             .into());
         }
     };
+    let client = connect(connection)?;
     let said = Said {
-        kind: kind_of(kind)?,
+        kind: kind_of(kind, &client).await?,
         name,
         parents: &arguments.parents,
         fields: &arguments.fields,
@@ -89,13 +91,13 @@ pub(in super::super) async fn apply(
             max_deletes: None,
         },
     };
-    write(&said, &order, connection, printer).await
+    write(&said, &order, client, printer).await
 }
 
 async fn write(
     said: &Said<'_>,
     order: &Order<'_>,
-    connection: &Connection,
+    client: Client,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
     let kind = said.kind;
@@ -104,22 +106,25 @@ async fn write(
     let configuration = declared::read(&[document(kind, entry)], &mut diagnostics);
     declared::check_our_plugins(&configuration, &mut diagnostics);
     diagnostics.into_result()?;
-    let entities = configuration.entities.iter();
-    let mut kinds: Vec<Kind> = entities.map(|entity| entity.kind).collect();
-    kinds.sort();
-    kinds.dedup();
-    let plugins = configuration.plugin_names();
-    let node = Node::read(connection, order.verb, kinds, plugins).await?;
+    let (kinds, plugins) = (configuration.kinds(), configuration.plugin_names());
+    let node = Node::read(client, order.verb, kinds, plugins).await?;
     let scope = Scope {
-        select_tags: Vec::new(),
         keeps_unnamed: true,
+        ..Scope::default()
     };
-    let current = &node.read.current;
+    let Read {
+        current, schemas, ..
+    } = &node.read;
     let mut diagnostics = Diagnostics::default();
-    let configuration = declared::with_booleans(configuration, &node.read.schemas);
-    check_kinds(&node.client, &configuration, &mut diagnostics).await?;
-    declared::check_plugins(&configuration, &node.read.schemas, &mut diagnostics);
-    let desired = resolve::resolve(configuration, current, &scope, &mut diagnostics);
+    let desired = wanted(
+        &node.client,
+        configuration,
+        current,
+        schemas,
+        &scope,
+        &mut diagnostics,
+    )
+    .await?;
     diagnostics.into_result()?;
     let there = desired
         .entities

@@ -11,7 +11,7 @@ use crate::state::Entity;
 use crate::state::current::Inventory;
 use crate::state::resolve::Desired;
 
-use super::{Exit, Node, Order, guard, kind_of, named};
+use super::{Exit, Node, Order, connect, guard, kind_of, named};
 
 pub(in super::super) async fn run(
     arguments: &Delete,
@@ -26,8 +26,9 @@ pub(in super::super) async fn run(
         }
         .into());
     }
-    let kind = kind_of(&arguments.entity.kind)?;
-    let node = Node::read(connection, "delete", Vec::new(), Vec::new()).await?;
+    let client = connect(connection)?;
+    let kind = kind_of(&arguments.entity.kind, &client).await?;
+    let node = Node::read(client, "delete", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
     let entity = named(current, kind, &arguments.entity)?;
     let gone = cascade(current, entity)?;

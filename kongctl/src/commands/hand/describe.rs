@@ -23,8 +23,8 @@ pub(in super::super) async fn run(
     connection: &Connection,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let kind = kind_of(&arguments.entity.kind)?;
     let client = connect(connection)?;
+    let kind = kind_of(&arguments.entity.kind, &client).await?;
     let current = current::read(&client)
         .await
         .context("cannot read the node's configuration")?;

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::admin::client::{Client, Mode};
 use crate::admin::entities::Kind;
 use crate::admin::schema::Schemas;
-use crate::cli::{Connection, Named, Parents, Safety};
+use crate::cli::{Named, Parents, Safety};
 use crate::output::Printer;
 use crate::output::failure::{Refused, UsageError};
 use crate::plan;
@@ -27,7 +27,7 @@ use crate::state::diagnostics::suggestion;
 use crate::state::resolve::{Desired, Scope};
 
 use super::carry_out::{Order, carry_out};
-use super::planning::{Planned, Read, read_node};
+use super::planning::{Planned, Read, read_node, wanted};
 use super::{Exit, connect, protected};
 
 pub(super) use change::{apply, create, names_kind};
@@ -35,8 +35,12 @@ pub(super) use delete::run as delete;
 pub(super) use describe::run as describe;
 pub(super) use patch::run as patch;
 
-/// The kind that a word means.
-pub(super) fn kind_of(word: &str) -> Result<Kind, UsageError> {
+/// The kind that a word means, on a node that may know more of them than Kong itself has.
+pub(super) async fn kind_of(word: &str, client: &Client) -> Result<Kind, UsageError> {
+    if let Some(kind) = Kind::from_word(word) {
+        return Ok(kind);
+    }
+    client.glance_at_kinds().await;
     Kind::from_word(word).ok_or_else(|| {
         let help = suggestion(word, Kind::all().map(Kind::name)).unwrap_or_else(|| {
             let known: Vec<_> = Kind::all().map(Kind::name).collect();
@@ -59,12 +63,11 @@ struct Node {
 impl Node {
     /// Reads the node, with its schemas of these kinds and plugins.
     async fn read(
-        connection: &Connection,
+        client: Client,
         verb: &str,
         kinds: Vec<Kind>,
         plugins: Vec<String>,
     ) -> anyhow::Result<Self> {
-        let client = connect(connection)?;
         if client.mode().await? == Mode::Dbless {
             return Err(Refused {
                 message: format!(
@@ -99,8 +102,8 @@ impl Node {
             schemas,
         } = self.read;
         let scope = Scope {
-            select_tags: Vec::new(),
             keeps_unnamed: keeps_others,
+            ..Scope::default()
         };
         let mut plan = plan::diff::diff(&current, desired, &scope, &schemas)
             .context("there is no way to make these changes")?;

@@ -24,7 +24,7 @@ use crate::state::resolve::Desired;
 use crate::state::{Entity, reference_id};
 
 use super::fields::{document, entry, place};
-use super::{Exit, Node, Order, find, guard, kind_of, named, schemas};
+use super::{Exit, Node, Order, connect, find, guard, kind_of, named, schemas};
 
 pub(in super::super) async fn run(
     arguments: &Patch,
@@ -32,7 +32,8 @@ pub(in super::super) async fn run(
     profile: &Profile,
     printer: Printer,
 ) -> anyhow::Result<Exit> {
-    let kind = kind_of(&arguments.entity.kind)?;
+    let client = connect(connection)?;
+    let kind = kind_of(&arguments.entity.kind, &client).await?;
     if arguments.fields.is_empty() {
         return Err(UsageError {
             message: "say what to change: --set FIELD=VALUE, --json or --file".to_owned(),
@@ -43,7 +44,7 @@ pub(in super::super) async fn run(
     let nobody = Parents::default();
     let said = entry(kind, None, &nobody, &arguments.fields, &mut diagnostics)?;
     diagnostics.into_result()?;
-    let mut node = Node::read(connection, "patch", Vec::new(), Vec::new()).await?;
+    let mut node = Node::read(client, "patch", Vec::new(), Vec::new()).await?;
     let current = &node.read.current;
     let entity = named(current, kind, &arguments.entity)?;
     let schemas = schemas(&node.client, &[entity]).await?;

@@ -10,12 +10,11 @@ use crate::state::current::Inventory;
 use crate::state::declared::{self, Configuration};
 use crate::state::diagnostics::Diagnostics;
 use crate::state::document::{self, Style};
-use crate::state::files;
 use crate::state::references::{Policy, is_kept, is_kept_file};
 use crate::state::resolve::{self, Desired, Scope};
 use crate::syntax;
 
-use super::super::{Exit, remembered_schemas};
+use super::super::{Exit, declare, documents, remembered_schemas};
 use super::write;
 
 /// Routes that a note names; the others are counted.
@@ -135,15 +134,14 @@ fn configuration(
     connection: &Connection,
     diagnostics: &mut Diagnostics,
 ) -> anyhow::Result<Configuration> {
-    let env = |name: &str| std::env::var(name).ok();
     let policy = if show_secrets {
         Policy::Evaluate
     } else {
         Policy::KeepSecrets
     };
-    let documents = files::read(paths, &env, policy, diagnostics)?;
+    let documents = documents(paths, policy, diagnostics)?;
     let documents: Vec<_> = documents.iter().map(declared::upgraded).collect();
-    let configuration = declared::read(&documents, diagnostics);
+    let configuration = declare(&documents, connection, diagnostics);
     let schemas = remembered_schemas(connection);
     let configuration = declared::with_booleans(configuration, &schemas);
     declared::refuse_open_booleans(&configuration, &schemas, diagnostics);
@@ -153,7 +151,7 @@ fn configuration(
 fn scope(configuration: &Configuration) -> Scope {
     Scope {
         select_tags: configuration.select_tags.clone(),
-        keeps_unnamed: false,
+        ..Scope::default()
     }
 }
 

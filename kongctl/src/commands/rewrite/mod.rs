@@ -24,7 +24,7 @@ use crate::state::files::{self, Input};
 use crate::state::json_schema;
 use crate::syntax::{self, File};
 
-use super::Exit;
+use super::{Exit, learn_remembered_kinds};
 use write::Changed;
 
 /// Runs one of the verbs.
@@ -46,6 +46,8 @@ pub(super) fn run(
         Rewrite::Convert(arguments) => convert::run(arguments, connection, printer),
         Rewrite::OpenApi2Kong(arguments) => openapi::run(arguments, printer),
         Rewrite::Schema => {
+            // Editors then know the kinds that the node told last, too.
+            learn_remembered_kinds(connection);
             printer.result(&(output::json(&json_schema::schema()) + "\n"))?;
             Ok(Exit::Done)
         }

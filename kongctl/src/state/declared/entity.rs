@@ -45,6 +45,10 @@ impl Reader<'_> {
         node: &Arc<Node>,
         parent: Option<(&'static str, usize)>,
     ) {
+        if kind.is_custom() {
+            let kinds = &mut self.configuration.custom_kinds;
+            kinds.entry(kind).or_insert_with(|| node.place.clone());
+        }
         match &node.value {
             NodeValue::Null | NodeValue::Unset => {}
             NodeValue::List(items) => items
@@ -199,6 +203,7 @@ impl Reader<'_> {
                 || parent.is_some_and(|(by_nesting, _)| by_nesting == name);
             if field.required
                 && field.default.is_none()
+                && !field.auto
                 && !given
                 && !matches!(field.ty, Type::Record(_))
             {

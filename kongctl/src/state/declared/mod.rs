@@ -16,14 +16,14 @@ mod render;
 mod shorthand;
 mod upgrade;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
 
-use super::diagnostics::Diagnostics;
+use super::diagnostics::{Diagnostics, Place};
 use super::node::Node;
 
 pub(crate) use booleans::{field_with_booleans, refuse_open_booleans, with_booleans};
@@ -53,9 +53,19 @@ pub(crate) struct Configuration {
     pub(crate) lookup_tags: HashMap<Kind, Vec<String>>,
     /// `_transform: false`: passwords are hashes already.
     pub(crate) hashed_passwords: bool,
+    /// Kinds that plugins bring along, where the files list them first. Of the others, they say nothing: not that there are none.
+    pub(crate) custom_kinds: BTreeMap<Kind, Place>,
 }
 
 impl Configuration {
+    /// The kinds of the entities, each once.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.entities.iter().map(|entity| entity.kind).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    }
+
     /// The plugins that are configured, each once.
     pub(crate) fn plugin_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
