@@ -159,6 +159,11 @@ pub(crate) fn label(
         Some(parent) => format!("{what} of {parent}"),
         None => what.to_owned(),
     };
+    let parents = || -> Vec<String> {
+        kind.references()
+            .filter_map(|(field, to, _)| parent(field, to))
+            .collect()
+    };
     match kind {
         Kind::Certificate => id.to_owned(),
         Kind::CaCertificate => text("cert_digest")
@@ -181,10 +186,7 @@ pub(crate) fn label(
         ),
         Kind::Plugin => {
             let name = text("name").unwrap_or(id);
-            let scopes: Vec<String> = kind
-                .references()
-                .filter_map(|(field, to, _)| parent(field, to))
-                .collect();
+            let scopes = parents();
             if scopes.is_empty() {
                 format!("{name} (global)")
             } else {
@@ -193,7 +195,17 @@ pub(crate) fn label(
         }
         _ => {
             let keys = kind.spec().natural_keys.iter().map(|key| key[0]);
-            keys.into_iter().find_map(text).unwrap_or(id).to_owned()
+            let name = keys.into_iter().find_map(text);
+            name.map_or_else(|| nameless(kind, id, &parents()), str::to_owned)
         }
     }
+}
+
+/// Of a plugin's own kind, what an entity belongs to tells more than its id.
+fn nameless(kind: Kind, id: &str, parents: &[String]) -> String {
+    if !kind.is_custom() || parents.is_empty() {
+        return id.to_owned();
+    }
+    let short: String = id.chars().take(8).collect();
+    format!("{short} of {}", parents.join(" and "))
 }

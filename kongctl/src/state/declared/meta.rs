@@ -72,11 +72,11 @@ impl Reader<'_> {
             );
         } else {
             let known = Kind::all().map(Kind::name).chain(META_KEYS.iter().copied());
-            self.diagnostics.add_with_help(
-                place,
-                format!("unknown kind `{name}`"),
-                suggestion(name, known),
-            );
+            let help = suggestion(name, known).unwrap_or_else(|| {
+                "if a plugin brings it along, a node that has the plugin knows it: `kongctl validate --online`".to_owned()
+            });
+            self.diagnostics
+                .add_with_help(place, format!("unknown kind `{name}`"), Some(help));
         }
     }
 
