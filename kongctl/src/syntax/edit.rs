@@ -1,6 +1,6 @@
 //! Changes to a tree: what a verb adds comes after what is there, in the style of its neighbours.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::select::Sought;
 use super::{Content, Entry, File, Layout, Node, Scalar, Selector};
@@ -117,6 +117,27 @@ impl Node {
             old.content = value.content;
         } else if let Content::Map(entries, _) = &mut self.content {
             entries.push(entry(name, value));
+        }
+    }
+
+    /// The value of one key of a map, to change; one that is not there comes last, as `default`. `None` of anything but a map.
+    pub(super) fn get_or_insert(&mut self, name: &str, default: &Json) -> Option<&mut Node> {
+        let Content::Map(entries, _) = &mut self.content else {
+            return None;
+        };
+        let there = entries.iter().position(|entry| entry.name == name);
+        let index = there.unwrap_or_else(|| {
+            entries.push(entry(name, from_json(default)));
+            entries.len() - 1
+        });
+        Some(&mut entries[index].value)
+    }
+
+    /// The list's items, to change; nothing for any other value.
+    pub(super) fn items_mut(&mut self) -> &mut [Node] {
+        match &mut self.content {
+            Content::List(items, _) => items,
+            _ => &mut [],
         }
     }
 
@@ -251,17 +272,12 @@ fn version() -> Node {
 }
 
 fn mark_paths(route: &mut Node) -> usize {
+    let paths = route.get_mut("paths").map_or(&mut [][..], Node::items_mut);
     let mut marked = 0;
-    if let Some(Node {
-        content: Content::List(paths, _),
-        ..
-    }) = route.get_mut("paths")
-    {
-        for path in paths {
-            if let Some(text) = path.word().and_then(|text| marked_path(&text)) {
-                path.content = Content::Scalar(Scalar::Text(text));
-                marked += 1;
-            }
+    for path in paths {
+        if let Some(text) = path.word().and_then(|text| marked_path(&text)) {
+            path.content = Content::Scalar(Scalar::Text(text));
+            marked += 1;
         }
     }
     marked
@@ -273,10 +289,7 @@ fn each_of_list(
     diagnostics: &mut Diagnostics,
     change: &mut impl FnMut(Kind, &mut Node, &mut Diagnostics),
 ) {
-    let Content::List(items, _) = &mut list.content else {
-        return;
-    };
-    for item in items {
+    for item in list.items_mut() {
         match &item.content {
             Content::Map(..) => {}
             Content::Alias(name) => {
@@ -305,19 +318,13 @@ fn each_of_list(
 
 /// Adds a plugin to what owns plugins.
 fn plug(owner: &mut Node, plugin: &Json, overwrite: bool, diagnostics: &mut Diagnostics) {
-    if owner.get("plugins").is_none() {
-        owner.set("plugins", from_json(&Json::Array(Vec::new())));
-    }
-    let Some(list) = owner.get_mut("plugins") else {
+    let Some(list) = owner.get_or_insert("plugins", &json!([])) else {
         return;
     };
     let new = from_json(plugin);
     let identity = identity(&new);
-    if let Content::List(items, _) = &mut list.content
-        && let Some(old) = items
-            .iter_mut()
-            .find(|item| self::identity(item) == identity)
-    {
+    let mut items = list.items_mut().iter_mut();
+    if let Some(old) = items.find(|item| self::identity(item) == identity) {
         if overwrite {
             old.content = new.content;
         }

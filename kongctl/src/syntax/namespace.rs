@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::edit::from_json;
 use super::select::{Sought, Step};
-use super::{Content, File, Node, Where};
+use super::{Content, Document, File, Node, Where};
 use crate::admin::entities::Kind;
 use crate::state::diagnostics::{Diagnostics, Place};
 use crate::state::references::show_templates;
@@ -87,17 +87,20 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
+    /// What a field of the route says: its own word, or the file's for all routes.
+    fn says<'j>(&'j self, field: &str, file: &'j Json) -> Option<&'j Json> {
+        let defaults = || file.pointer("/_info/defaults/route")?.get(field);
+        self.route.get(field).or_else(defaults)
+    }
+
     fn strips(&self, file: &Json) -> bool {
-        let default = file.pointer("/_info/defaults/route/strip_path");
-        let own = self.route.get("strip_path").or(default);
-        own.and_then(Json::as_bool).unwrap_or(true)
+        let own = self.says("strip_path", file).and_then(Json::as_bool);
+        own.unwrap_or(true)
     }
 
     /// Streams have no paths.
     fn is_stream(&self, file: &Json) -> bool {
-        let default = file.pointer("/_info/defaults/route/protocols");
-        let protocols = self.route.get("protocols").or(default);
-        let protocols = protocols.and_then(Json::as_array);
+        let protocols = self.says("protocols", file).and_then(Json::as_array);
         protocols.is_some_and(|all| {
             let of_stream = |protocol: &Json| {
                 matches!(
@@ -185,54 +188,71 @@ impl File {
         let Some(values) = super::values("", &super::write(self), diagnostics) else {
             return 0;
         };
+        let documents = self.documents.iter_mut().zip(&values);
+        documents
+            .map(|(document, file)| document.namespace(namespace, chosen, file, diagnostics))
+            .sum()
+    }
+}
+
+impl Document {
+    /// As [`File::namespace`], of a document that says `file`.
+    fn namespace(
+        &mut self,
+        namespace: &Namespace,
+        chosen: &Where,
+        file: &Json,
+        diagnostics: &mut Diagnostics,
+    ) -> usize {
+        let routes = routes(file);
+        let selected = self.selected_routes(chosen, file, &routes, diagnostics);
         let mut count = 0;
-        for (document, file) in self.documents.iter_mut().zip(&values) {
-            let selected = match chosen {
-                Where::Entities(_) => None,
-                Where::Selected(selectors) => {
-                    let found = selectors
-                        .iter()
-                        .flat_map(|each| each.find(file, Sought::Maps));
-                    Some(found.collect::<Vec<_>>())
+        for found in routes {
+            let is_meant = |node: &Node| match chosen {
+                Where::Entities(targets) => {
+                    targets.is_empty() || targets.iter().any(|target| target.is(Kind::Route, node))
                 }
+                Where::Selected(_) => selected.contains(&found.steps),
             };
-            let routes = routes(file);
-            for steps in selected.iter().flatten() {
-                if !routes.iter().any(|found| found.steps == *steps)
-                    && let Some(place) = document.root.place_at(steps)
-                {
-                    let help = "only routes have paths: `$..routes[*]` finds them";
-                    diagnostics.add_with_help(&place, "this is no route", Some(help));
+            match self.root.at(&found.steps, Sought::Maps) {
+                Ok(node) if is_meant(node) => {
+                    count += 1;
+                    put_under(namespace, node, &found, file, diagnostics);
                 }
-            }
-            for found in routes {
-                let is_meant = |node: &Node| match (chosen, &selected) {
-                    (_, Some(selected)) => selected.contains(&found.steps),
-                    (Where::Entities(targets), None) => {
-                        targets.is_empty()
-                            || targets.iter().any(|target| target.is(Kind::Route, node))
-                    }
-                    (Where::Selected(_), None) => false,
-                };
-                match document.root.at(&found.steps, Sought::Maps) {
-                    Ok(node) if is_meant(node) => {
-                        count += 1;
-                        put_under(namespace, node, &found, file, diagnostics);
-                    }
-                    Ok(_) => {}
-                    Err(place) => {
-                        if let Some(place) = place {
-                            diagnostics.add_with_help(
-                                &place,
-                                "a route here is written elsewhere, behind an alias or a `<<`",
-                                Some("write it out"),
-                            );
-                        }
-                    }
+                Ok(_) => {}
+                Err(place) => {
+                    let message = "a route here is written elsewhere, behind an alias or a `<<`";
+                    refuse(place.as_ref(), message, diagnostics);
                 }
             }
         }
         count
+    }
+
+    /// Where selectors lead, if any choose; what is no route is told.
+    fn selected_routes(
+        &mut self,
+        chosen: &Where,
+        file: &Json,
+        routes: &[Found<'_>],
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Vec<Step>> {
+        let Where::Selected(selectors) = chosen else {
+            return Vec::new();
+        };
+        let selected = selectors
+            .iter()
+            .flat_map(|each| each.find(file, Sought::Maps));
+        let selected: Vec<_> = selected.collect();
+        for steps in &selected {
+            if !routes.iter().any(|found| found.steps == *steps)
+                && let Some(place) = self.root.place_at(steps)
+            {
+                let help = "only routes have paths: `$..routes[*]` finds them";
+                diagnostics.add_with_help(&place, "this is no route", Some(help));
+            }
+        }
+        selected
     }
 }
 
@@ -289,14 +309,11 @@ fn own_list<'n>(
     found: &Found<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<&'n mut Node> {
-    if route.get(name).is_none() {
-        if found.route.get(name).is_some() {
-            refuse_merged(name, route, diagnostics);
-            return None;
-        }
-        route.set(name, from_json(&json!([])));
+    if route.get(name).is_none() && found.route.get(name).is_some() {
+        refuse_merged(name, route, diagnostics);
+        return None;
     }
-    route.get_mut(name)
+    route.get_or_insert(name, &json!([]))
 }
 
 fn prepend(prefix: &Prefix, route: &mut Node, found: &Found<'_>, diagnostics: &mut Diagnostics) {
@@ -320,10 +337,7 @@ fn prepend(prefix: &Prefix, route: &mut Node, found: &Found<'_>, diagnostics: &m
     {
         return;
     }
-    let Content::List(items, _) = &mut paths.content else {
-        return;
-    };
-    for item in items {
+    for item in paths.items_mut() {
         let word = item.word().filter(|word| show_templates(word) == *word);
         match word.and_then(|word| prefix.before(&word)) {
             Some(path) => item.content = from_json(&json!(path)).content,
@@ -345,17 +359,12 @@ fn strip(
     diagnostics: &mut Diagnostics,
 ) {
     let place = route.place.clone();
-    let code = from_json(&json!(prefix.stripper()));
     let Some(plugins) = own_list(route, "plugins", found, diagnostics) else {
         return;
     };
-    let own = match &mut plugins.content {
-        Content::List(items, _) => items.iter_mut().find(|plugin| {
-            plugin.get("name").and_then(Node::word).as_deref() == Some("pre-function")
-        }),
-        _ => None,
-    };
-    let Some(plugin) = own else {
+    let is_meant =
+        |plugin: &Node| plugin.get("name").and_then(Node::word).as_deref() == Some("pre-function");
+    if !plugins.items().iter().any(is_meant) {
         if let Some(owner) = found.overridden(file) {
             let message = format!(
                 "this route does not strip its path: it needs a `pre-function` to take the prefix off, which would replace that of {owner}"
@@ -366,34 +375,27 @@ fn strip(
             }
             return;
         }
-        let mut plugin = from_json(&json!({"name": "pre-function", "config": {"access": []}}));
-        if let Some(access) = plugin
-            .get_mut("config")
-            .and_then(|config| config.get_mut("access"))
-        {
-            access.push(code);
-        }
-        if !plugins.push(plugin) {
+        if !plugins.push(from_json(&json!({"name": "pre-function"}))) {
             refuse(
                 plugins.place.as_ref().or(place.as_ref()),
                 "`plugins` is no list here",
                 diagnostics,
             );
+            return;
         }
+    }
+    let mut plugins = plugins.items_mut().iter_mut();
+    let Some(plugin) = plugins.find(|plugin| is_meant(plugin)) else {
         return;
     };
     let place = plugin.place.clone().or(place);
-    if plugin.get("config").is_none() {
-        plugin.set("config", from_json(&json!({})));
-    }
-    let access = plugin.get_mut("config").and_then(|config| {
-        if config.get("access").is_none() {
-            config.set("access", from_json(&json!([])));
-        }
-        config.get_mut("access")
-    });
+    let access = plugin
+        .get_or_insert("config", &json!({}))
+        .and_then(|config| config.get_or_insert("access", &json!([])));
     match access.map(|access| &mut access.content) {
-        Some(Content::List(functions, _)) => functions.insert(0, code),
+        Some(Content::List(functions, _)) => {
+            functions.insert(0, from_json(&json!(prefix.stripper())));
+        }
         _ => refuse(
             place.as_ref(),
             "`config.access` of this `pre-function` is no list here",

@@ -80,10 +80,7 @@ fn add(entity: &mut Node, tags: &[String], diagnostics: &mut Diagnostics) {
         refuse_inherited(entity, diagnostics);
         return;
     }
-    if entity.get("tags").is_none() {
-        entity.set("tags", from_json(&json!([])));
-    }
-    let Some(list) = entity.get_mut("tags") else {
+    let Some(list) = entity.get_or_insert("tags", &json!([])) else {
         return;
     };
     for tag in tags {
