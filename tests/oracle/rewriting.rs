@@ -35,100 +35,60 @@ patches:
 - values: {_info: {select_tags: [production]}}
 "#;
 
-/// decK's words, and ours.
-const LINES: &[(&[&str], &[&str])] = &[
-    (
-        &["patch", "patches.yml"],
-        &["patch-files", "--patch-file", "patches.yml"],
+/// What the tools are told: each its own words, then both the same.
+struct Line {
+    theirs: &'static str,
+    ours: &'static str,
+    both: &'static str,
+}
+
+impl Line {
+    const fn each(theirs: &'static str, ours: &'static str, both: &'static str) -> Self {
+        Self { theirs, ours, both }
+    }
+
+    const fn both(both: &'static str) -> Self {
+        Self::each("", "", both)
+    }
+
+    /// decK's words, and ours.
+    fn words(&self) -> [Vec<&'static str>; 2] {
+        [self.theirs, self.ours].map(|own| {
+            let words = own.split_whitespace();
+            words.chain(self.both.split_whitespace()).collect()
+        })
+    }
+}
+
+const LINES: [Line; 11] = [
+    Line::each("patch", "patch-files --patch-file", "patches.yml"),
+    Line::each(
+        "patch",
+        "patch-files",
+        "--selector $..routes[*] --value strip_path:false --value methods:",
     ),
-    (
-        &[
-            "patch",
-            "--selector",
-            "$..routes[*]",
-            "--value",
-            "strip_path:false",
-            "--value",
-            "methods:",
-        ],
-        &[
-            "patch-files",
-            "--selector",
-            "$..routes[*]",
-            "--value",
-            "strip_path:false",
-            "--value",
-            "methods:",
-        ],
+    Line::each(
+        "patch",
+        "patch-files",
+        r#"--selector $..paths --value ["/more"]"#,
     ),
-    (
-        &["patch", "--selector", "$..paths", "--value", "[\"/more\"]"],
-        &[
-            "patch-files",
-            "--selector",
-            "$..paths",
-            "--value",
-            "[\"/more\"]",
-        ],
+    Line::each("add-tags", "add-tags --tag", "new"),
+    Line::each("add-tags", "add-tags --tag", "new --selector $.services[*]"),
+    Line::each(
+        "remove-tags beta old",
+        "remove-tags --tag beta --tag old",
+        "",
     ),
-    (&["add-tags", "new"], &["add-tags", "--tag", "new"]),
-    (
-        &["add-tags", "--selector", "$.services[*]", "new"],
-        &["add-tags", "--selector", "$.services[*]", "--tag", "new"],
+    Line::each("remove-tags", "remove-tags --tag", "team-a --keep-only"),
+    Line::both("remove-tags --keep-only"),
+    Line::each(
+        "add-plugins --config",
+        "add-plugins --plugin",
+        r#"{"name":"key-auth"} --selector $..routes[*]"#,
     ),
-    (
-        &["remove-tags", "beta", "old"],
-        &["remove-tags", "--tag", "beta", "--tag", "old"],
-    ),
-    (
-        &["remove-tags", "--keep-only", "team-a"],
-        &["remove-tags", "--keep-only", "--tag", "team-a"],
-    ),
-    (
-        &["remove-tags", "--keep-only"],
-        &["remove-tags", "--keep-only"],
-    ),
-    (
-        &[
-            "add-plugins",
-            "--selector",
-            "$..routes[*]",
-            "--config",
-            "{\"name\": \"key-auth\"}",
-        ],
-        &[
-            "add-plugins",
-            "--selector",
-            "$..routes[*]",
-            "--plugin",
-            "{\"name\": \"key-auth\"}",
-        ],
-    ),
-    (
-        &["namespace", "--path-prefix", "/team-a"],
-        &["namespace", "--path-prefix", "/team-a"],
-    ),
-    (
-        &[
-            "namespace",
-            "--path-prefix",
-            "/team-a",
-            "--host",
-            "b.example",
-            "--clear-hosts",
-            "--selector",
-            "$..routes[*]",
-        ],
-        &[
-            "namespace",
-            "--path-prefix",
-            "/team-a",
-            "--host",
-            "b.example",
-            "--clear-hosts",
-            "--selector",
-            "$..routes[*]",
-        ],
+    Line::both("namespace --path-prefix /team-a"),
+    Line::both(
+        "namespace --path-prefix /team-a --host b.example --clear-hosts --selector $..routes[*]",
     ),
 ];
 
@@ -136,15 +96,16 @@ pub(crate) async fn agrees(world: &World, deck: &Deck) -> Result<()> {
     let at = tempfile::tempdir()?;
     fs::write(at.path().join("kong.json"), FILE)?;
     fs::write(at.path().join("patches.yml"), PATCHES)?;
-    for (theirs, ours) in LINES {
+    for line in LINES {
+        let [theirs, mut ours] = line.words();
         let answer = deck
-            .rewrite(at.path(), theirs, ["kong.json", "deck.json"])
+            .rewrite(at.path(), &theirs, ["kong.json", "deck.json"])
             .await?;
         ensure!(answer.content, "{}", answer.text);
         let expected = fs::read(at.path().join("deck.json"))?;
         let expected: Value = serde_json::from_slice(&expected)?;
-        let line = [*ours, &["kong.json"]].concat();
-        let found = world.kongctl.run_in(at.path(), &line).await?;
+        ours.push("kong.json");
+        let found = world.kongctl.run_in(at.path(), &ours).await?;
         let found: Value = serde_json::from_str(&found)?;
         ensure!(
             found == expected,
