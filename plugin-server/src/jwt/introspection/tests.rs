@@ -1,12 +1,12 @@
-//! Endpoints that answer as they should, and endpoints that are slow, huge, redirecting, lying or away, over real HTTP on loopback.
+//! Over real HTTP on loopback: what an endpoint that answers as it should is asked, and what its answers are worth.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod endpoint;
+mod sent;
 
-use axum::http::{StatusCode, header};
-use futures_util::future::join_all;
+use std::time::Duration;
+
+use axum::http::header;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
 use super::*;
 use crate::jwt::claims::{ClaimValues, ScopeSet, UnacceptableClaims};
@@ -18,7 +18,6 @@ use crate::jwt::refusal::Forbidden;
 use crate::jwt::testing::endpoint::{Behaviour, Endpoint};
 use crate::jwt::testing::introspection::{IntrospectionEndpoint, active, active_with};
 use crate::jwt::testing::*;
-use crate::jwt::token::Malformed;
 
 const TOKEN: &str = "2YotnFZFEjr1zCsicMWpAA";
 
@@ -326,239 +325,11 @@ async fn a_bound_opaque_token_needs_its_proof() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_meant_as_a_jwt_is_never_sent() {
-    let endpoint = start(active()).await;
-    let bench = Bench::new(endpoint.settings());
-    let key = TestKey::p256();
-    let header = json!({"alg": "ES256", "kid": "k1"});
-    let stranger = key.token(&header, &claims_with("iss", json!("https://other.example")));
-    let honest = key.token(&header, &claims());
-    let parts: Vec<&str> = honest.split('.').collect();
-    let forged = format!("{}.{}.c2ln", parts[0], parts[1]);
-    let unsigned = format!("{}.{}.", parts[0], parts[1]);
-    let encrypted = format!("{}.a.b.c.d", parts[0]);
-    for token in [&stranger, &forged, &unsigned, &encrypted] {
-        let refusal = bench.refusal(token).await;
-        assert!(matches!(refusal, Refusal::Invalid(_)), "{refusal}");
-    }
-    assert!(bench.accepts(&honest).await, "keys verify it");
-    assert_eq!(endpoint.asked(), 0);
-}
-
-#[tokio::test]
-async fn what_can_be_no_token_is_not_sent() {
-    let endpoint = start(active()).await;
-    let bench = Bench::new(endpoint.settings());
-    let long = "x".repeat(8193);
-    for (token, reason) in [
-        (long.as_bytes(), Malformed::TooLong),
-        (b"a b", Malformed::Characters),
-        (b"a\r\nb", Malformed::Characters),
-        (b"\xff", Malformed::Characters),
-    ] {
-        let presented = Presented::bearer(token);
-        let refusal = bench.authenticator.authenticate(&presented).await;
-        assert_eq!(refusal.expect_err("refused"), reason.into());
-    }
-    assert_eq!(endpoint.asked(), 0);
-}
-
-#[tokio::test]
-async fn jwts_are_asked_about_where_that_is_configured() {
-    let endpoint = start(active()).await;
-    let (key, header) = (TestKey::p256(), json!({"alg": "ES256", "kid": "k1"}));
-    let honest = key.token(&header, &claims());
-    let forged = TestKey::new_p256().token(&header, &claims());
-    let stranger = key.token(&header, &claims_with("iss", json!("https://other.example")));
-
-    let bench = Bench::new(changed(&endpoint, |it| it.introspects_jwts = true));
-    assert_eq!(bench.refusal(&forged).await, InvalidToken::Signature.into());
-    assert_eq!(bench.refusal(&stranger).await, InvalidToken::Issuer.into());
-    assert_eq!(endpoint.asked(), 0, "only what keys have verified");
-    for _ in 0..2 {
-        assert!(bench.accepts(&honest).await);
-    }
-    assert_eq!(endpoint.asked(), 1);
-    endpoint.becomes(Behaviour::Json(json!({"active": false})));
-    bench.clock.advance(60);
-    assert_eq!(bench.refusal(&honest).await, InvalidToken::Inactive.into());
-
-    endpoint.becomes(Behaviour::Json(active()));
-    let mut keyless = changed(&endpoint, |it| it.introspects_jwts = true);
-    keyless.issuers.clear();
-    let bench = Bench::new(keyless);
-    assert!(bench.accepts(&honest).await);
-    assert_eq!(bench.refusal(&stranger).await, InvalidToken::Issuer.into());
-    assert_eq!(endpoint.asked(), 3);
-}
-
-#[tokio::test]
 async fn no_issuer_is_needed_beside_an_endpoint() {
     let endpoint = start(active()).await;
     let mut settings = endpoint.settings();
     settings.issuers.clear();
     assert!(Bench::new(settings).accepts(TOKEN).await);
-}
-
-#[tokio::test]
-async fn an_answer_that_is_none_decides_nothing_and_is_not_remembered() {
-    let inner = start(active()).await;
-    let huge = json!({"active": true, "padding": "x".repeat(70_000)});
-    let nested = format!("{{\"active\":{}1{}}}", "[".repeat(200), "]".repeat(200));
-    let lies = [
-        Behaviour::Text("<html>active</html>"),
-        Behaviour::Text(""),
-        Behaviour::Text("{}"),
-        Behaviour::Text("true"),
-        Behaviour::Text(r#"[{"active":true}]"#),
-        Behaviour::Text(r#"{"active":true} {"active":false}"#),
-        Behaviour::Text(r#"{"active":false,"active":true}"#),
-        Behaviour::Json(active_with("active", json!("true"))),
-        Behaviour::Json(active_with("active", json!(1))),
-        Behaviour::Json(active_with("active", Value::Null)),
-        Behaviour::Text(Box::leak(nested.into_boxed_str())),
-        Behaviour::Json(huge),
-        Behaviour::Status(StatusCode::BAD_REQUEST),
-        Behaviour::Status(StatusCode::UNAUTHORIZED),
-        Behaviour::Status(StatusCode::FORBIDDEN),
-        Behaviour::Status(StatusCode::NOT_FOUND),
-        Behaviour::Status(StatusCode::TOO_MANY_REQUESTS),
-        Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR),
-        Behaviour::Status(StatusCode::NO_CONTENT),
-        Behaviour::RedirectTo(inner.url.clone()),
-        Behaviour::Huge(300_000),
-        Behaviour::HugeStream(100 * 1024 * 1024),
-    ];
-    for (number, lie) in lies.into_iter().enumerate() {
-        let endpoint = IntrospectionEndpoint::start(lie).await;
-        let bench = Bench::new(endpoint.settings());
-        let refusal = bench.refusal(TOKEN).await;
-        assert_eq!(refusal, unavailable(1), "lie {number}");
-        assert!(!refusal.admits_anonymous());
-        endpoint.becomes(Behaviour::Json(active()));
-        assert!(bench.accepts(TOKEN).await, "lie {number}");
-        let counts = bench.process.outcomes().introspection.counts();
-        assert_eq!(counts, [("active", 1), ("inactive", 0), ("failure", 1)]);
-    }
-    assert_eq!(inner.asked(), 0, "a redirect is not followed");
-}
-
-#[tokio::test]
-async fn an_endpoint_that_is_not_there_is_503() {
-    let endpoint = start(active()).await;
-    let settings = endpoint.settings();
-    endpoint.server.abort();
-    drop(endpoint);
-    tokio::task::yield_now().await;
-    assert_eq!(Bench::new(settings).refusal(TOKEN).await, unavailable(1));
-}
-
-#[tokio::test]
-async fn a_name_that_points_inside_is_refused_when_connecting() {
-    let endpoint = start(active()).await;
-    let settings = changed(&endpoint, |it| {
-        it.endpoint = it.endpoint.replace("127.0.0.1", "localhost");
-        it.reach.allow_private = false;
-    });
-    assert_eq!(Bench::new(settings).refusal(TOKEN).await, unavailable(1));
-    assert_eq!(endpoint.asked(), 0);
-}
-
-#[tokio::test]
-async fn a_slow_or_silent_endpoint_costs_the_timeout_and_no_more() {
-    for behaviour in [Behaviour::Drip, Behaviour::Stalled] {
-        let endpoint = IntrospectionEndpoint::start(behaviour).await;
-        let settings = changed(&endpoint, |it| it.timeout = Duration::from_millis(100));
-        let bench = Bench::new(settings);
-        let started = Instant::now();
-        assert_eq!(bench.refusal(TOKEN).await, unavailable(1));
-        assert!(started.elapsed() < Duration::from_secs(3));
-    }
-}
-
-#[tokio::test]
-async fn an_endpoint_that_keeps_failing_is_left_alone_for_a_while() {
-    let endpoint =
-        IntrospectionEndpoint::start(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE)).await;
-    let bench = Bench::new(endpoint.settings());
-    for number in 0..100 {
-        let refusal = bench.refusal(&format!("token-{number}")).await;
-        assert_eq!(refusal, unavailable(1));
-    }
-    assert_eq!(endpoint.asked(), 3);
-    bench.clock.advance(1);
-    assert_eq!(bench.refusal(TOKEN).await, unavailable(2));
-    assert_eq!(endpoint.asked(), 4);
-    endpoint.becomes(Behaviour::Json(active()));
-    assert_eq!(bench.refusal(TOKEN).await, unavailable(2));
-    bench.clock.advance(2);
-    assert!(bench.accepts(TOKEN).await);
-    assert!(bench.accepts("another").await);
-}
-
-#[tokio::test]
-async fn simultaneous_requests_with_one_token_share_one_question() {
-    let release = Arc::new(Notify::new());
-    let endpoint =
-        IntrospectionEndpoint::start(Behaviour::HeldJson(release.clone(), active())).await;
-    let bench = Bench::new(endpoint.settings());
-    let all = join_all((0..50).map(|_| bench.accepts(TOKEN)));
-    let (all, ()) = tokio::join!(all, async { release.notify_one() });
-    assert!(all.into_iter().all(|accepted| accepted));
-    assert_eq!(endpoint.asked(), 1);
-}
-
-#[tokio::test]
-async fn a_request_that_leaves_does_not_end_the_question() {
-    let release = Arc::new(Notify::new());
-    let endpoint =
-        IntrospectionEndpoint::start(Behaviour::HeldJson(release.clone(), active())).await;
-    let bench = Bench::new(endpoint.settings());
-    let left = tokio::time::timeout(Duration::from_millis(50), bench.accepts(TOKEN)).await;
-    assert!(left.is_err());
-    release.notify_one();
-    assert!(bench.accepts(TOKEN).await);
-    assert_eq!(endpoint.asked(), 1);
-}
-
-#[tokio::test]
-async fn a_stalled_endpoint_holds_up_nobody_who_is_known() {
-    let endpoint = start(active()).await;
-    let bench = Bench::new(endpoint.settings());
-    assert!(bench.accepts(TOKEN).await);
-    let release = Arc::new(Notify::new());
-    endpoint.becomes(Behaviour::HeldJson(release.clone(), active()));
-    let jwt = TestKey::p256().token(&json!({"alg": "ES256", "kid": "k1"}), &claims());
-    let passing = async {
-        while endpoint.asked() < 2 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..100 {
-            assert!(bench.accepts(TOKEN).await);
-            assert!(bench.accepts(&jwt).await);
-        }
-        release.notify_one();
-    };
-    let (accepted, ()) = tokio::join!(bench.accepts("waiting"), passing);
-    assert!(accepted);
-}
-
-#[tokio::test]
-async fn a_flood_of_tokens_waits_for_its_turn() {
-    let endpoint = IntrospectionEndpoint::start(Behaviour::Stalled).await;
-    let bench = Bench::new(endpoint.settings());
-    let tokens: Vec<String> = (0..200).map(|number| format!("token-{number}")).collect();
-    let flood = join_all(tokens.iter().map(|token| bench.refusal(token)));
-    let watching = async {
-        while endpoint.asked() < MOST_AT_ONCE {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    tokio::select! {
-        refusals = flood => panic!("nobody has answered, yet {refusals:?}"),
-        () = watching => assert_eq!(endpoint.asked(), MOST_AT_ONCE),
-    }
 }
 
 #[tokio::test]
