@@ -38,7 +38,7 @@ use filters::Filters;
 use node::Node;
 pub use plugins::{DumpError, PluginDump};
 use schema::Registry;
-pub use schema::SchemaError;
+pub use schema::{KNOWN_TO_KONG, SchemaError};
 use store::Store;
 
 /// A running gateway. Dropping it stops it at once; [`Standin::shutdown`] lets running requests end.

@@ -213,6 +213,19 @@ kong.yml:4:9: the node has no plugin `session`
     }
 
     #[test]
+    fn the_bundled_plugins_are_those_that_the_stand_in_knows() {
+        let sorted = |names: &[&'static str]| {
+            let mut names = names.to_vec();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(
+            sorted(BUNDLED_PLUGINS),
+            sorted(&kong_standin::KNOWN_TO_KONG)
+        );
+    }
+
+    #[test]
     fn a_plugins_configuration_is_checked_against_the_nodes_schema() {
         let mut diagnostics = Diagnostics::default();
         let configuration = read_text(

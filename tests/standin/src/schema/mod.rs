@@ -36,6 +36,7 @@ pub(crate) use definition::{Field, Kind, OnDelete, Record, Schema};
 pub(crate) use fill::{Operation, Timestamp};
 pub(crate) use key_material::hex;
 pub use load::SchemaError;
+pub use registry::KNOWN_TO_KONG;
 use registry::unavailable_plugin;
 pub(crate) use registry::{RUNNABLE_PLUGINS, Registry};
 pub(crate) use validate::{Completeness, is_uuid};

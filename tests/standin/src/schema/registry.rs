@@ -55,8 +55,8 @@ const BUNDLED: [&str; 7] = [
     include_str!("plugins/request-termination.json"),
 ];
 
-/// Kong's bundled plugins, to tell a name that a real Kong would know from one that nobody does.
-const KNOWN_TO_KONG: [&str; 42] = [
+/// The plugins that Kong OSS 3.9 bundles (`kong/constants.lua`), to tell a name that a real Kong would know from one that nobody does.
+pub const KNOWN_TO_KONG: [&str; 45] = [
     "acl",
     "acme",
     "ai-prompt-decorator",
@@ -89,6 +89,7 @@ const KNOWN_TO_KONG: [&str; 42] = [
     "prometheus",
     "proxy-cache",
     "rate-limiting",
+    "redirect",
     "request-size-limiting",
     "request-termination",
     "request-transformer",
@@ -99,6 +100,8 @@ const KNOWN_TO_KONG: [&str; 42] = [
     "statsd",
     "syslog",
     "tcp-log",
+    "udp-log",
+    "zipkin",
 ];
 
 /// Every schema, by name.
