@@ -53,6 +53,8 @@ pub(in super::super) async fn run(
         patched.body.shift_remove(field);
     }
     let record = schemas.of_entity(kind, &entity.body);
+    // What a deprecated field repeats may change by its other name.
+    record.resolve_shorthands(&mut patched.body);
     let mut said = fields(&record, &said);
     for (field, to, _) in kind.references() {
         if let Some(word) = said.get(field).and_then(reference_id) {
@@ -86,8 +88,37 @@ fn fields(record: &Record, said: &Parsed) -> Map<String, Value> {
         (entry.key.clone(), node.to_json())
     });
     let mut fields = entries.collect();
+    null_by_new_names(record, &mut fields);
     record.resolve_shorthands(&mut fields);
     fields
+}
+
+/// Moves each null of a deprecated field to where Kong keeps it. Anywhere but in a patch it would say nothing; a word on the new field wins.
+fn null_by_new_names(record: &Record, fields: &mut Map<String, Value>) {
+    for (name, path) in &record.shorthands {
+        let Some((last, parents)) = path.as_ref().and_then(|path| path.split_last()) else {
+            continue;
+        };
+        if !fields.get(name).is_some_and(Value::is_null) {
+            continue;
+        }
+        fields.shift_remove(name);
+        let target = parents.iter().try_fold(&mut *fields, |target, parent| {
+            let inner = target.entry(parent.clone()).or_insert_with(|| json!({}));
+            // A parent that is null takes its fields along.
+            inner.as_object_mut()
+        });
+        if let Some(target) = target {
+            target.entry(last.clone()).or_insert(Value::Null);
+        }
+    }
+    for (name, field) in &record.fields {
+        if let (Type::Record(record), Some(Value::Object(inner))) =
+            (&field.ty, fields.get_mut(name))
+        {
+            null_by_new_names(record, inner);
+        }
+    }
 }
 
 /// The fields with what is said of them: maps are merged, anything else is replaced.
@@ -158,6 +189,42 @@ mod tests {
         );
         let expected = json!({"minute": null, "redis": {"host": "a", "port": 2}, "names": [3]});
         assert_eq!(Value::Object(fields), expected);
+    }
+
+    #[test]
+    fn a_deprecated_fields_null_is_that_of_the_field_it_stands_for() {
+        let record = Record::from_kong(&json!({"fields": [{"config": {"type": "record",
+        "fields": [{"redis": {"type": "record", "fields": [{"host": {"type": "string"}}, {"port": {"type": "integer"}}]}}],
+        "shorthand_fields": [
+            {"redis_host": {"type": "string", "deprecation": {"replaced_with": [{"path": ["redis", "host"]}]}}},
+            {"old": {"type": "string"}},
+        ]}}]}));
+        let cases = [
+            (
+                json!({"redis_host": null}),
+                json!({"redis": {"host": null}}),
+            ),
+            (
+                json!({"redis_host": null, "redis": {"port": 1}}),
+                json!({"redis": {"port": 1, "host": null}}),
+            ),
+            (
+                json!({"redis_host": null, "redis": {"host": "new"}}),
+                json!({"redis": {"host": "new"}}),
+            ),
+            (
+                json!({"redis_host": null, "redis": null}),
+                json!({"redis": null}),
+            ),
+            (json!({"redis_host": "h"}), json!({"redis": {"host": "h"}})),
+            // Kong tells of no other name for it.
+            (json!({"old": null}), json!({"old": null})),
+        ];
+        for (said, expected) in cases {
+            let node = Parsed::from_json(&json!({"config": said}), &place());
+            let fields = Value::Object(fields(&record, &node));
+            assert_eq!(fields, json!({"config": expected}), "{said}");
+        }
     }
 
     #[test]
