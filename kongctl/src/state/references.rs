@@ -277,6 +277,11 @@ pub(super) struct Evaluated {
 }
 
 impl Evaluated {
+    /// The text that takes its type as if it stood in the file; what a `to…` function reads has one way to be read.
+    pub(super) fn plain_text(&self, plain: bool) -> Option<&str> {
+        (self.whole && plain && self.forced.is_none()).then_some(&self.text)
+    }
+
     /// The value. Only a plain scalar that is one reference, or one of the `to…` functions, gives another type than string.
     pub(super) fn into_value(self, plain: bool) -> NodeValue {
         if self.unset {

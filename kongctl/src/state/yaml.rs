@@ -7,14 +7,12 @@
 //! 3. `${{ … }}` is never YAML: it is hidden from the parser character by character, so that places stay true, and
 //!    evaluated on the scalar that it ends up in. In a comment it is nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock};
+mod scalar;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
-use serde_json::Number;
-
-use crate::admin::entities::Kind;
-use crate::admin::schema::{Record, Type};
 
 use super::diagnostics::{Diagnostics, Place};
 use super::node::{Entry, Node, NodeValue, OldBoolean};
@@ -22,6 +20,10 @@ use super::references::{
     Policy, References, has_open_template, hide_templates, is_kept, keep, keep_file, show_templates,
 };
 use super::secrets::may_be_secret;
+
+pub(super) use scalar::plain_value;
+
+use scalar::{Doubt, is_boolean_field};
 
 /// Values that one document may unfold to, aliases counted each time they are used.
 const MAX_VALUES: usize = 2_000_000;
@@ -280,10 +282,16 @@ impl Builder<'_, '_> {
             from_env = evaluated.is_some();
             match evaluated {
                 // Evaluated text takes its type as if it stood in the file.
-                Some(evaluated) => self.typed(evaluated.into_value(plain), plain),
+                Some(evaluated) => {
+                    self.settle(
+                        evaluated.plain_text(plain).and_then(Doubt::of_variable),
+                        &place,
+                    );
+                    self.typed(evaluated.into_value(plain), plain)
+                }
                 None if is_kept(hidden) => NodeValue::String(keep(hidden, plain)),
                 None if plain => {
-                    self.refuse_octal(&text, &place);
+                    self.settle(Doubt::of(&text), &place);
                     self.typed(plain_value(&text), plain)
                 }
                 None => NodeValue::String(text),
@@ -303,28 +311,12 @@ impl Builder<'_, '_> {
         self.add(built, place);
     }
 
-    /// A leading zero makes a number octal to YAML 1.1, hence to decK, and nothing to YAML 1.2. A description is no configuration.
-    fn refuse_octal(&mut self, text: &str, place: &Place) {
-        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let leads = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
-        if self.references.policy == Policy::KeepAll
-            || !leads.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
-        {
-            return;
+    /// Refuses what readers would not read alike, and nobody could tell. A description is no configuration.
+    fn settle(&mut self, doubt: Option<Doubt>, place: &Place) {
+        if let Some(doubt) = doubt.filter(|_| self.references.policy != Policy::KeepAll) {
+            self.diagnostics
+                .add_with_help(place, doubt.message, Some(doubt.help));
         }
-        let sign = if text.starts_with('-') { "-" } else { "" };
-        let octal = i64::from_str_radix(digits, 8);
-        let octal = octal.map(|value| format!("{sign}{value} (as decK reads it), "));
-        let decimal = digits.trim_start_matches('0');
-        let decimal = if decimal.is_empty() { "0" } else { decimal };
-        self.diagnostics.add_with_help(
-            place,
-            format!("the leading zero of {text} means octal to decK and nothing to YAML 1.2"),
-            Some(format!(
-                "write {}{sign}{decimal}, or \"{text}\" in quotes if it is a text",
-                octal.unwrap_or_default()
-            )),
-        );
     }
 
     /// May the value that comes next be a secret?
@@ -353,7 +345,7 @@ impl Builder<'_, '_> {
         let last = path.next_back();
         if self.stack.is_empty() || path.any(|key| matches!(key, "config" | "_plugin_configs")) {
             NodeValue::OldBoolean(old)
-        } else if last.is_some_and(|key| BOOLEAN_FIELDS.contains(key)) {
+        } else if last.is_some_and(is_boolean_field) {
             NodeValue::Bool(old.value)
         } else {
             value
@@ -431,197 +423,5 @@ fn merge(mut entries: Vec<Entry>, merged: &[Arc<Node>]) -> Vec<Entry> {
     entries
 }
 
-/// A plain scalar's value by YAML's core schema.
-pub(super) fn plain_value(text: &str) -> NodeValue {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
-        "true" | "True" | "TRUE" => return NodeValue::Bool(true),
-        "false" | "False" | "FALSE" => return NodeValue::Bool(false),
-        _ => {}
-    }
-    number(text).map_or_else(|| NodeValue::String(text.to_owned()), NodeValue::Number)
-}
-
-/// The names of fields that are booleans in whatever kind has them.
-static BOOLEAN_FIELDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    let mut booleans = HashSet::new();
-    let mut others = HashSet::new();
-    for kind in Kind::all() {
-        sort_fields(kind.record(), &mut booleans, &mut others);
-    }
-    booleans.retain(|name| !others.contains(name));
-    booleans
-});
-
-fn sort_fields<'a>(
-    record: &'a Record,
-    booleans: &mut HashSet<&'a str>,
-    others: &mut HashSet<&'a str>,
-) {
-    for (name, field) in &record.fields {
-        match &field.ty {
-            Type::Boolean => booleans.insert(name),
-            _ => others.insert(name),
-        };
-        if let Type::Record(inner) = &field.ty {
-            sort_fields(inner, booleans, others);
-        }
-    }
-}
-
-fn number(text: &str) -> Option<Number> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return None;
-    }
-    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
-        if let Some(rest) = text.strip_prefix(prefix) {
-            return i64::from_str_radix(rest, radix).ok().map(Number::from);
-        }
-    }
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text
-            .trim_start_matches('+')
-            .parse::<i64>()
-            .ok()
-            .map(Number::from);
-    }
-    if digits
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte))
-    {
-        return text.parse::<f64>().ok().and_then(Number::from_f64);
-    }
-    None
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn read_plainly(text: &str) -> Result<Vec<Value>, String> {
-        let references = References::none();
-        let mut diagnostics = Diagnostics::default();
-        let documents = read("kong.yml", text, &references, &mut diagnostics);
-        diagnostics
-            .into_result()
-            .map_err(|error| error.to_string())?;
-        Ok(documents.iter().map(|node| node.to_json()).collect())
-    }
-
-    #[test]
-    fn scalars_take_the_core_schemas_types() {
-        let text =
-            "{a: 1, b: 1.5, c: true, d: ~, e: '1', f: 0x10, g: yes, h: 10.0.0.1, i: -3, j: 1e3}";
-        assert_eq!(
-            read_plainly(text).unwrap(),
-            [
-                json!({"a": 1, "b": 1.5, "c": true, "d": null, "e": "1", "f": 16, "g": "yes", "h": "10.0.0.1", "i": -3, "j": 1000.0})
-            ]
-        );
-    }
-
-    #[test]
-    fn the_booleans_of_old_are_booleans_where_booleans_are_expected() {
-        let text = "services: [{name: no, enabled: yes, routes: [{strip_path: off, tags: [y, on]}]}]\n\
-                    plugins: [{enabled: n, config: {enabled: On, mode: off}}]\n";
-        assert_eq!(
-            read_plainly(text).unwrap(),
-            [json!({
-                "services": [{"name": "no", "enabled": true, "routes": [{"strip_path": false, "tags": ["y", "on"]}]}],
-                "plugins": [{"enabled": false, "config": {"enabled": "On", "mode": "off"}}],
-            })]
-        );
-    }
-
-    #[test]
-    fn json_is_read_too() {
-        let text = "{\n\t\"services\": [\n\t\t{\"name\": \"llm\", \"host\": \"a\\u0062\"}\n\t]\n}";
-        assert_eq!(
-            read_plainly(text).unwrap(),
-            [json!({"services": [{"name": "llm", "host": "ab"}]})]
-        );
-    }
-
-    #[test]
-    fn a_key_given_twice_is_an_error_with_both_places() {
-        let error = read_plainly("a: 1\nb: 2\na: 3\n").unwrap_err();
-        assert_eq!(error, "kong.yml:3:1: key `a` was already given in line 1");
-    }
-
-    #[test]
-    fn aliases_and_merge_keys_work() {
-        let text = "base: &b {x: 1, y: 2}\nuse:\n  <<: *b\n  y: 3\nagain: *b\n";
-        assert_eq!(
-            read_plainly(text).unwrap(),
-            [json!({"base": {"x": 1, "y": 2}, "use": {"y": 3, "x": 1}, "again": {"x": 1, "y": 2}})]
-        );
-    }
-
-    #[test]
-    fn an_alias_bomb_is_refused() {
-        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-        for level in 1..12 {
-            let previous = vec![format!("*a{}", level - 1); 10].join(", ");
-            let _ = writeln!(text, "a{level}: &a{level} [{previous}]");
-        }
-        assert!(
-            read_plainly(&text)
-                .unwrap_err()
-                .contains("values, aliases counted")
-        );
-    }
-
-    #[test]
-    fn depth_is_bounded() {
-        let text = "[".repeat(200) + &"]".repeat(200);
-        assert!(
-            read_plainly(&text)
-                .unwrap_err()
-                .contains("within each other")
-        );
-    }
-
-    #[test]
-    fn a_leading_zero_is_refused_where_two_readers_would_read_two_numbers() {
-        let error = read_plainly("{a: 0, b: 0.5, c: 0o17, d: '010', e: 010, f: -09}").unwrap_err();
-        let expected = "\
-kong.yml:1:38: the leading zero of 010 means octal to decK and nothing to YAML 1.2
-    write 8 (as decK reads it), 10, or \"010\" in quotes if it is a text
-kong.yml:1:46: the leading zero of -09 means octal to decK and nothing to YAML 1.2
-    write -9, or \"-09\" in quotes if it is a text";
-        assert_eq!(error, expected);
-    }
-
-    #[test]
-    fn an_unknown_tag_is_refused_with_its_place() {
-        let error = read_plainly("a: !include x.yml").unwrap_err();
-        assert!(
-            error.starts_with("kong.yml:1:4: unknown tag `!include`"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn broken_yaml_says_where() {
-        let error = read_plainly("a: [1, 2\nb: 3\n").unwrap_err();
-        assert!(error.starts_with("kong.yml:2:"), "{error}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC*") {
-            let _ = read_plainly(&text);
-        }
-
-        #[test]
-        fn nothing_that_looks_like_yaml_makes_it_panic(text in "[-a-c:\\[\\]{}&*!|>'\"#%@`,? \n\t$0~<]{0,64}") {
-            let _ = read_plainly(&text);
-        }
-    }
-}
+mod tests;

@@ -94,14 +94,6 @@ pub(super) fn check_field(field: &Field, node: &Node, name: &str, diagnostics: &
             ("a boolean", NodeValue::OldBoolean(old)) if old.value => Some("write true"),
             ("a boolean", NodeValue::OldBoolean(_)) => Some("write false"),
             ("a boolean", NodeValue::String(_)) => Some("write true or false, without quotes"),
-            ("an integer" | "a number", NodeValue::String(text))
-                if text.contains('_')
-                    && text
-                        .bytes()
-                        .all(|byte| byte.is_ascii_digit() || byte == b'_') =>
-            {
-                Some("write its digits alone")
-            }
             ("an integer" | "a number", NodeValue::String(_)) => Some("write it without quotes"),
             ("a list", _) => Some("write it as [a, b], or each item in its own line after `- `"),
             _ => None,
