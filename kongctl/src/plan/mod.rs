@@ -152,7 +152,7 @@ pub(crate) enum PlanError {
     /// An id changes, which takes a deletion, which was not asked for.
     #[error("{what} has another id on the node than in the file")]
     IdChanges { what: String },
-    /// Names are swapped: no order of single writes leads there.
+    /// Names, or the owners of filter chains, are swapped: no order of single writes leads there.
     #[error("these changes wait for each other: {0}")]
     Circular(String),
 }
@@ -165,7 +165,9 @@ impl PlanError {
             Self::IdChanges { .. } => {
                 "only `kongctl sync` replaces entities: use it, or remove the id from the file"
             }
-            Self::Circular(_) => "rename one of them to a third name first, then sync again",
+            Self::Circular(_) => {
+                "sync with a third name for one of them first (without one of two filter chains), then sync again"
+            }
         }
     }
 }

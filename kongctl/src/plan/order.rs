@@ -197,7 +197,11 @@ mod tests {
     use serde_json::json;
 
     use super::super::Reason;
+    use super::super::diff::diff;
     use super::*;
+    use crate::admin::schema::Schemas;
+    use crate::state::resolve::Scope;
+    use crate::state::resolve::tests::{desired_of, stored};
 
     fn change(action: Action, kind: Kind, id: &str, before: Value, after: Value) -> Change {
         let map = |value: Value| value.as_object().cloned();
@@ -257,6 +261,50 @@ mod tests {
             error.to_string(),
             "these changes wait for each other: service 1, service 2"
         );
+    }
+
+    /// Kong has one chain an owner, and wants an owner for each.
+    #[test]
+    fn filter_chains_swap_what_they_hold_and_not_their_owners() {
+        let owners = "services: [{name: a, host: h}, {name: b, host: h}]\nfilter_chains:\n";
+        let chains = |first: &str, second: &str| format!("{owners}- {{{first}}}\n- {{{second}}}\n");
+        let found = |before: &str, after: &str| {
+            let (current, scope) = (stored(before), Scope::default());
+            let desired = desired_of(after, &current, &scope).unwrap();
+            diff(&current, desired, &scope, &Schemas::default())
+        };
+        let before = chains(
+            "name: x, service: a, filters: [{name: one}]",
+            "name: y, service: b, filters: [{name: two}]",
+        );
+        let after = chains(
+            "name: x, service: b, filters: [{name: one}]",
+            "name: y, service: a, filters: [{name: two}]",
+        );
+        let error = found(&before, &after).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "these changes wait for each other: filter chain x, filter chain y"
+        );
+        // The way out that the hint names: one of them goes before the other takes its owner.
+        let without = after.lines().take(3).collect::<Vec<_>>().join("\n");
+        let first = found(&before, &without).unwrap();
+        let actions: Vec<_> = first.changes.iter().map(|change| change.action).collect();
+        assert_eq!(actions, [Action::Update, Action::Delete]);
+        assert_eq!(first.needs, [vec![1], vec![]]);
+
+        // Without names they are what their owners have.
+        let before = chains(
+            "service: a, filters: [{name: one}]",
+            "service: b, filters: [{name: two}]",
+        );
+        let after = chains(
+            "service: b, filters: [{name: one}]",
+            "service: a, filters: [{name: two}]",
+        );
+        let swapped = found(&before, &after).unwrap();
+        assert_eq!(swapped.summary().update, 2);
+        assert_eq!(swapped.needs, [vec![], vec![]] as [Vec<usize>; 2]);
     }
 
     #[test]
