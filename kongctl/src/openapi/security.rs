@@ -129,7 +129,7 @@ impl Converter<'_> {
                 "`security` has alternatives, and Kong asks for all plugins of a route",
             )
             .with_help(
-                "say the plugins with x-kong-plugin-NAME, each with an `anonymous` consumer",
+                "say the plugins with x-kong-plugin-NAME, each with an `anonymous` consumer, and a request-termination on that consumer: without it anybody passes",
             ));
         };
         let mut plugins: Vec<Plugin> = Vec::new();
@@ -174,7 +174,13 @@ impl Converter<'_> {
                 });
                 ("key-auth", derived)
             }
-            (Some("apiKey"), _, _) => return none("keys in cookies"),
+            (Some("apiKey"), _, _) => {
+                return none("keys in cookies").map_err(|mistake| {
+                    mistake.with_help(format!(
+                        "ask for it in a header or the query; for a JWT, describe it as http, bearer, and name the cookie in cookie_names of x-kong-security-{OURS}"
+                    ))
+                });
+            }
             (Some("http"), Some(scheme), _) if scheme.eq_ignore_ascii_case("basic") => {
                 ("basic-auth", json!({}))
             }
