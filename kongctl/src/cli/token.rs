@@ -170,6 +170,9 @@ pub(crate) struct Mint {
     /// The claim aud; may be repeated.
     #[arg(long)]
     pub(crate) audience: Vec<String>,
+    /// The claim jti, by which the token can be revoked [default: a random UUID].
+    #[arg(long, value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) jti: Option<String>,
     /// How long the token is good.
     #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
     pub(crate) expires_in: Duration,

@@ -134,7 +134,7 @@ macro_rules! assert_seen {
 async fn a_token_is_shown_and_believed_only_where_a_key_signed_it() {
     let world = World::new();
     let (issuer, stranger) = (Issuer::new(), Issuer::new());
-    let token = issuer.token(world.path(), "k1", "--claim jti=7f3a").await;
+    let token = issuer.token(world.path(), "k1", "--jti 7f3a").await;
     let signature = token.rsplit_once('.').unwrap().1;
     world.write("token.txt", &format!("Bearer {token}\n"));
     world.write("jwks.json", &issuer.jwks("k1"));
@@ -187,7 +187,7 @@ async fn keys_are_found_by_the_issuers_metadata() {
     let mut world = World::new();
     let issuer = Issuer::new();
     let url = issuer.serve("k1").await;
-    let token = issuer.token(world.path(), "k1", "").await;
+    let token = issuer.token(world.path(), "k1", "--jti 7f3a").await;
     world.write("token.txt", &token);
     let lines = [
         format!("token inspect --token-file token.txt --discovery {url}"),
@@ -231,8 +231,8 @@ async fn a_token_is_revoked_listed_and_let_pass_again() {
     let server = Server::default();
     world.limiter = Some(server.start().await);
     let issuer = Issuer::new();
-    let with_jti = issuer.token(world.path(), "k1", "--claim jti=7f3a").await;
-    let without = issuer.token(world.path(), "k1", "").await;
+    let with_jti = issuer.token(world.path(), "k1", "--jti 7f3a").await;
+    let without = issuer.token(world.path(), "k1", "--claim jti=null").await;
     world.write("with-jti.txt", &with_jti);
     world.write("without.txt", &without);
     let mut seen = world

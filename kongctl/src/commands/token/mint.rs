@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::cli::{Algorithm, Mint};
 use crate::clock;
@@ -41,6 +42,11 @@ fn claims(arguments: &Mint, now: u64) -> Result<Map<String, Value>, UsageError> 
         [one] => drop(set("aud", json!(one))),
         several => drop(set("aud", json!(several))),
     }
+    let jti = arguments.jti.clone();
+    set(
+        "jti",
+        json!(jti.unwrap_or_else(|| Uuid::new_v4().to_string())),
+    );
     set("iat", json!(now));
     set(
         "exp",
@@ -127,6 +133,7 @@ mod tests {
             issuer: Some("https://issuer.example".to_owned()),
             subject: Some("alice".to_owned()),
             audience: vec!["llm".to_owned()],
+            jti: Some("7f3a9c".to_owned()),
             expires_in: std::time::Duration::from_mins(1),
             claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
         }
@@ -137,9 +144,24 @@ mod tests {
         let claims = claims(&arguments(&["tenant=acme", "n=5", "roles=[\"a\"]"]), 1_000).unwrap();
         assert_eq!(
             Value::Object(claims),
-            json!({"iss": "https://issuer.example", "sub": "alice", "aud": "llm", "iat": 1000, "exp": 1060,
+            json!({"iss": "https://issuer.example", "sub": "alice", "aud": "llm", "jti": "7f3a9c", "iat": 1000, "exp": 1060,
                    "tenant": "acme", "n": 5, "roles": ["a"]})
         );
+    }
+
+    #[test]
+    fn each_token_can_be_told_from_the_others() {
+        let jti = |claim: &[&str]| {
+            let arguments = Mint {
+                jti: None,
+                ..arguments(claim)
+            };
+            claims(&arguments, 0).unwrap()["jti"].clone()
+        };
+        let (one, other) = (jti(&[]), jti(&[]));
+        assert_ne!(one, other);
+        assert!(Uuid::parse_str(one.as_str().unwrap()).is_ok());
+        assert_eq!(jti(&["jti=mine"]), "mine");
     }
 
     #[test]
