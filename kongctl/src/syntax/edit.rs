@@ -153,7 +153,7 @@ impl Node {
 
     /// True of a scalar that is written as nothing.
     pub(super) fn is_null(&self) -> bool {
-        matches!(&self.content, Content::Scalar(Scalar::Source(source)) if matches!(source.as_str(), "" | "~" | "null"))
+        matches!(&self.content, Content::Scalar(Scalar::Source(source)) if matches!(source.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
     /// Adds to a list. A value that is no list but null becomes one; false if it is anything else.

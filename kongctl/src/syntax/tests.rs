@@ -175,7 +175,7 @@ fn everywhere() -> Where {
 #[test]
 fn tags_are_added_where_they_lack() {
     let mut file = file(
-        "services:\n# kept\n- name: a  # here\n  tags: [x]\n- {name: b, routes: [{name: r, paths: [/]}]}\nconsumers:\n- username: c\n  tags:\n",
+        "services:\n# kept\n- name: a  # here\n  tags: [x]\n- {name: b, routes: [{name: r, paths: [/]}]}\nconsumers:\n- username: c\n  tags:\n- {username: d, tags: Null}\n",
     );
     let mut diagnostics = Diagnostics::default();
     let tags = ["x".to_owned(), "team a".to_owned()];
@@ -185,7 +185,8 @@ fn tags_are_added_where_they_lack() {
         write(&file),
         "services:\n# kept\n- name: a  # here\n  tags: [x, team a]\n\
          - {name: b, routes: [{name: r, paths: [/], tags: [x, team a]}], tags: [x, team a]}\n\
-         consumers:\n- username: c\n  tags:\n  - x\n  - team a\n"
+         consumers:\n- username: c\n  tags:\n  - x\n  - team a\n\
+         - {username: d, tags: [x, team a]}\n"
     );
 }
 
