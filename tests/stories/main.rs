@@ -163,6 +163,9 @@ fn all() -> impl IntoIterator<Item = Story> {
         traffic::tenants_without_a_consumer_do_not_share_what_is_kept unless |target| {
             beyond_standin(target, "the stand-in has no proxy-cache")
         },
+        traffic::tenants_without_a_consumer_share_what_is_kept_where_no_header_tells_them_apart unless |target| {
+            beyond_standin(target, "the stand-in has no proxy-cache")
+        },
         traffic::a_slow_agent_is_given_up_and_only_what_may_be_is_tried_again unless beyond,
         traffic::requests_and_answers_are_changed_on_their_way unless |target| {
             beyond_standin(target, "the stand-in has no transformers")

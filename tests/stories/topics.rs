@@ -137,6 +137,13 @@ impl<'a> Topics<'a> {
         Ok(self)
     }
 
+    /// What `lint` says of the files.
+    async fn linted(&self) -> Result<String> {
+        let kongctl = self.world.kongctl.clone();
+        let kongctl = kongctl.with_variables(self.variables.clone());
+        kongctl.with_files(&["lint"], &self.files).await
+    }
+
     /// Syncs the files, waits until every worker has them, tells, and gives the stories' configuration back.
     async fn served(self, tell: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
         let told = async {

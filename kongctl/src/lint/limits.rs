@@ -5,48 +5,26 @@ use serde_json::Value;
 use crate::state::Entity;
 use crate::state::node::{Node, NodeValue};
 
-use super::topology::{Topology, config};
-use super::{Rule, Warning, place};
+use super::topology::{Topology, config, is_unset};
+use super::{AUTHENTICATION, Rule, Warning, called, place};
 
 const LIMITER: &str = "llm-rate-limiting";
-/// Bundled plugins that find a consumer and a credential. `llm-jwt` finds a credential, and a consumer if it is told how.
-const AUTHENTICATION: &[&str] = &[
-    "key-auth",
-    "basic-auth",
-    "jwt",
-    "hmac-auth",
-    "oauth2",
-    "ldap-auth",
-    "session",
-];
 /// What the usage tap is known by in a chunk of Lua.
 const TAP: &str = "llm_tap";
 
 pub(super) fn lint(topology: &Topology<'_>, warnings: &mut Vec<Warning>) {
     for limiter in topology.named(LIMITER) {
-        let routes = topology.routes_of(limiter);
-        for route in &routes {
+        let scopes = topology.scopes_of(limiter);
+        for route in scopes.iter().copied().flatten() {
             buffering(route, warnings);
         }
         fails_open(limiter, warnings);
-        let mut scopes: Vec<Option<&Entity>> = routes.into_iter().map(Some).collect();
-        if scopes.is_empty() {
-            // A route that the files do not declare.
-            scopes.push(None);
-        }
         for scope in scopes {
             authentication(topology, limiter, scope, warnings);
             claims(topology, limiter, scope, warnings);
             tap(topology, limiter, scope, warnings);
         }
     }
-}
-
-fn called(route: Option<&Entity>) -> String {
-    route.map_or_else(
-        || "its routes".to_owned(),
-        |route| format!("route {}", route.label),
-    )
 }
 
 /// Streams reach clients event by event only when nothing holds them back.
@@ -303,15 +281,4 @@ fn taps(function: &Entity) -> bool {
         };
         is_tap(&chunks) || chunks.items().iter().any(|chunk| is_tap(chunk))
     })
-}
-
-fn is_unset(entity: &Entity, path: &[&str]) -> bool {
-    let mut node = entity.source.as_ref();
-    for step in path {
-        node = node.and_then(|node| match step.parse::<usize>() {
-            Ok(at) => node.items().get(at),
-            Err(_) => node.get(step),
-        });
-    }
-    node.is_some_and(|node| matches!(node.value, NodeValue::Unset))
 }

@@ -9,8 +9,10 @@
 //!
 //! # Layout
 //!
-//! `topology` says which plugin acts where, `limits` and `tokens` have the rules for both of our plugins.
+//! `topology` says which plugin acts where, `limits` and `tokens` have the rules for both of our plugins, `caching` one for
+//! what is kept behind them.
 
+mod caching;
 mod limits;
 mod tokens;
 mod topology;
@@ -20,11 +22,23 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::state::Entity;
 use crate::state::diagnostics::Place;
 use crate::state::node::Node;
 use crate::state::resolve::Desired;
 
 use topology::Topology;
+
+/// Bundled plugins that find a consumer and a credential. `llm-jwt` finds a credential, and a consumer if it is told how.
+const AUTHENTICATION: &[&str] = &[
+    "key-auth",
+    "basic-auth",
+    "jwt",
+    "hmac-auth",
+    "oauth2",
+    "ldap-auth",
+    "session",
+];
 
 /// What may be not as it was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +61,12 @@ pub(crate) enum Rule {
     ClaimsNotHandedOn,
     Insecure,
     FailsOpen,
+    SharedCache,
 }
 
 impl Rule {
     /// Every rule.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::ResponseBuffering,
         Self::NoAuthentication,
         Self::NoConsumer,
@@ -61,6 +76,7 @@ impl Rule {
         Self::ClaimsNotHandedOn,
         Self::Insecure,
         Self::FailsOpen,
+        Self::SharedCache,
     ];
 
     /// The code in the output and in `--allow`.
@@ -75,6 +91,7 @@ impl Rule {
             Self::ClaimsNotHandedOn => "claims-not-handed-on",
             Self::Insecure => "insecure",
             Self::FailsOpen => "fails-open",
+            Self::SharedCache => "shared-cache",
         }
     }
 
@@ -90,6 +107,7 @@ pub(crate) fn lint(desired: &Desired) -> Vec<Warning> {
     let mut warnings = Vec::new();
     limits::lint(&topology, &mut warnings);
     tokens::lint(&topology, &mut warnings);
+    caching::lint(&topology, &mut warnings);
     warnings.sort_by(|a, b| {
         let key = |warning: &Warning| {
             let place = &warning.place;
@@ -99,6 +117,13 @@ pub(crate) fn lint(desired: &Desired) -> Vec<Warning> {
     });
     warnings.dedup();
     warnings
+}
+
+fn called(route: Option<&Entity>) -> String {
+    route.map_or_else(
+        || "its routes".to_owned(),
+        |route| format!("route {}", route.label),
+    )
 }
 
 /// Where something of an entity stands: the deepest place that the file has.

@@ -69,6 +69,17 @@ fn each_rule_speaks_at_its_place() {
     type Row = (Vec<(&'static str, String)>, Vec<&'static str>);
 
     let with_jwt = |more: &str| format!("{JWT}\n        {more}");
+    let cached = |more: &str, vary: &str| {
+        let cache = format!("    - {{name: proxy-cache, config: {{strategy: memory, {vary}}}}}");
+        vec![
+            (
+                "    - name: key-auth",
+                format!("{cache}\n    - {JWT}\n        {more}"),
+            ),
+            ("limit_by: [consumer]", "limit_by: [ip]".to_owned()),
+        ]
+    };
+    let tenant = "upstream_headers: [{header: X-Tenant, path: [org]}]";
     let by_claim = "limit_by: ['claim:org.id']";
     let rows: Vec<Row> = vec![
         (vec![], vec![]),
@@ -154,6 +165,26 @@ fn each_rule_speaks_at_its_place() {
         (
             vec![("name: key-auth", with_jwt("consumer_claims: [[sub]]\n        §allow_http_jwks: true\n        §allow_private_jwks: true\n        §uri_param_names: [jwt]\n        §hide_credentials: false\n        §required_claims: [sub]\n        maximum_expiration: 0\n        §allow_http_introspection: true\n        §introspection_insecure_skip_audience: true").replace("audience_required: [a]", "§insecure_skip_audience: true"))],
             vec!["insecure: tokens that were made", "insecure: keys come", "insecure: keys may", "insecure: tokens in a query", "insecure: the upstream sees", "insecure: tokens without", "insecure: opaque tokens and", "insecure: opaque tokens that"],
+        ),
+        (
+            cached("", "§vary_headers: [accept, x-tenant, authorization]"),
+            vec!["shared-cache: the cache keeps consumers apart, and llm-jwt on route chat looks for none"],
+        ),
+        (
+            cached(tenant, "").into_iter().map(|(old, new)| (old, new.replace("§", "").replace("config: {strategy", "§config: {strategy"))).collect(),
+            vec!["shared-cache: the cache keeps consumers apart, and llm-jwt on route chat looks for none"],
+        ),
+        (
+            cached("consumer_claims: [[sub]]", "§vary_headers: [accept]"),
+            vec!["shared-cache: the cache keeps consumers apart, and llm-jwt on route chat lets tokens without one pass"],
+        ),
+        (cached("consumer_claims: [[sub]]\n        consumer_optional: false", ""), vec![]),
+        (cached(tenant, "vary_headers: [x-tenant]"), vec![]),
+        (cached("", "vary_headers: [X-Credential-Identifier]"), vec![]),
+        (cached("", "vary_headers: ['${{ env \"UNSET\" }}']"), vec![]),
+        (
+            vec![("    - name: key-auth", "    - name: proxy-cache\n    - name: key-auth".into())],
+            vec![],
         ),
     ];
     for (changes, expected) in rows {

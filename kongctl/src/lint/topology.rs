@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::admin::entities::Kind;
 use crate::state::Entity;
 use crate::state::current::Inventory;
+use crate::state::node::NodeValue;
 
 /// The plugins and routes of the files.
 pub(super) struct Topology<'a> {
@@ -33,7 +34,7 @@ impl<'a> Topology<'a> {
     }
 
     /// The routes that a plugin acts on.
-    pub(super) fn routes_of(&self, plugin: &Entity) -> Vec<&'a Entity> {
+    fn routes_of(&self, plugin: &Entity) -> Vec<&'a Entity> {
         let routes = self.routes.iter().copied();
         routes
             .filter(|route| {
@@ -44,6 +45,15 @@ impl<'a> Topology<'a> {
                         && covers(plugin, Some(route)).is_some()
             })
             .collect()
+    }
+
+    /// The same, each as what [`Topology::acting`] takes; a route that the files do not declare, if there is none.
+    pub(super) fn scopes_of(&self, plugin: &Entity) -> Vec<Option<&'a Entity>> {
+        let mut scopes: Vec<_> = self.routes_of(plugin).into_iter().map(Some).collect();
+        if scopes.is_empty() {
+            scopes.push(None);
+        }
+        scopes
     }
 
     /// The plugin of this name that acts on a route; `None` for a route stands for any other that the node may have.
@@ -85,4 +95,16 @@ pub(super) fn config<'a>(plugin: &'a Entity, pointer: &str) -> Option<&'a Value>
         .get("config")?
         .pointer(pointer)
         .filter(|value| !value.is_null())
+}
+
+/// True of a value that an unset variable would say.
+pub(super) fn is_unset(entity: &Entity, path: &[&str]) -> bool {
+    let mut node = entity.source.as_ref();
+    for step in path {
+        node = node.and_then(|node| match step.parse::<usize>() {
+            Ok(at) => node.items().get(at),
+            Err(_) => node.get(step),
+        });
+    }
+    node.is_some_and(|node| matches!(node.value, NodeValue::Unset))
 }

@@ -59,30 +59,25 @@ async fn what_a_node_said_of_its_plugins_serves_without_it() {
     insta::assert_snapshot!(seen);
 }
 
-/// A gateway's file that has one mistake for each rule of `lint`, and none for `validate`.
-const RISKY: &str = r#"
-services:
-- name: llm
-  url: http://provider.example/v1
-  routes:
-  - name: chat
-    paths: [/chat]
-    plugins:
-    - name: llm-jwt
+/// A file that has one mistake for each rule of `lint`, and none for `validate`.
+fn risky() -> String {
+    let plugins = r#"- name: llm-jwt
       config:
         issuers:
         - {issuer: "https://idp.example", jwks_endpoint: "https://idp.example/jwks", insecure_skip_audience: true}
+    - {name: proxy-cache, config: {strategy: memory}}
     - name: llm-rate-limiting
       config:
         limits:
         - {name: tenant, limit: 1000, window_size: 60, limit_by: ["claim:org"]}
-        - {name: caller, limit: 1000, window_size: 60}
-"#;
+        - {name: caller, limit: 1000, window_size: 60}"#;
+    FILE.replace("- {name: key-auth, config: {key_names: [apikey]}}", plugins)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_work_in_our_plugins_is_told_without_a_node() {
     let world = World::new(Database::Memory).await;
-    let text = RISKY
+    let text = risky()
         .replace("insecure_skip_audience: true", "audience: llm")
         .replace("window_size: 60}", "window: 60}");
     world.write("bad.yml", &text);
@@ -92,7 +87,7 @@ async fn what_cannot_work_in_our_plugins_is_told_without_a_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lint_warns_and_fails_only_if_told_to() {
     let world = World::new(Database::Memory).await;
-    world.write("risky.yml", RISKY);
+    world.write("risky.yml", &risky());
     let seen = world
         .lines(&[
             "lint risky.yml",

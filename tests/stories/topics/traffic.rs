@@ -1,5 +1,6 @@
 //! What happens to a request between client and agent.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use stories::agent::{Agent, DELAY_HEADER, STATUS_HEADER};
 use stories::chat::{Answer, Caller, Credential, question};
 use stories::identity_provider::IdentityProvider;
+use stories::repository;
 use stories::wait;
 use stories::world::World;
 
@@ -198,6 +200,37 @@ pub(crate) async fn tenants_without_a_consumer_do_not_share_what_is_kept(
                 let status = answer.header("x-cache-status");
                 ensure!(status == cache, "{tenant}: {status} instead of {cache}");
                 ensure!(seen(&answer, "x-tenant") == tenant);
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// What the lint rule `shared-cache` says is so.
+pub(crate) async fn tenants_without_a_consumer_share_what_is_kept_where_no_header_tells_them_apart(
+    world: &mut World,
+) -> Result<()> {
+    let careless = fs::read_to_string(repository().join("kong/topics/caching/kong.yml"))?
+        .replace(", x-tenant]", "]");
+    let agent = Agent::start("agent").await?;
+    let provider = IdentityProvider::start(&world.issuer).await?;
+    let visitor = Visitor::new(world)?;
+    let topics = Topics::new(world, &["jwt/kong.yml"])
+        .before(&agent)
+        .with("OIDC_ISSUER", provider.url())
+        .beside("careless.yml", &careless)?
+        .in_a_private_network()?;
+    let linted = topics.linted().await?;
+    ensure!(linted.contains("shared-cache"), "{linted}");
+    topics
+        .served(async || {
+            for (tenant, cache) in [("acme", "Miss"), ("globex", "Hit")] {
+                let token = provider.token(tenant, |_| ())?;
+                let request = visitor.get("/agent/careless").bearer_auth(token);
+                let answer = answered(request, 200).await?;
+                let status = answer.header("x-cache-status");
+                ensure!(status == cache, "{tenant}: {status} instead of {cache}");
+                ensure!(seen(&answer, "x-tenant") == "acme");
             }
             Ok(())
         })
