@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use stories::agent::Agent;
 use stories::identity_provider::IdentityProvider;
 use stories::world::World;
@@ -30,6 +30,7 @@ paths:
   /described/keyed: {{get: {{}}}}
   /described/open: {{get: {{security: []}}}}
   /described/both: {{get: {{security: [{{key: [], basic: []}}]}}}}
+  /described/either: {{get: {{security: [{{key: []}}, {{basic: []}}, {{provider: [agent.call]}}]}}}}
   /described/token: {{get: {{security: [{{provider: [agent.call]}}]}}}}
   /described/more: {{get: {{security: [{{provider: [agent.call, agent.delete]}}]}}}}
 components:
@@ -82,6 +83,33 @@ pub(crate) async fn what_a_description_protects_is_protected(world: &mut World) 
         answered(visitor.get("/described/token"), 401).await?;
         answered(visitor.get("/described/token").bearer_auth(&token), 200).await?;
         answered(visitor.get("/described/more").bearer_auth(&token), 403).await?;
+
+        // One of three is enough, whatever else is shown; none of them is not.
+        let either = || visitor.get("/described/either");
+        let password = |password| either().basic_auth("described", Some(password));
+        let forged = format!("{}x", token.trim_end_matches(char::is_alphanumeric));
+        for one in [
+            either().header("x-api-key", "described-key"),
+            password("described-password"),
+            either().bearer_auth(&token),
+            either()
+                .bearer_auth(&forged)
+                .header("x-api-key", "described-key"),
+            either().bearer_auth(&token).header("x-api-key", "another"),
+        ] {
+            answered(one, 200).await?;
+        }
+        agent.forget();
+        for none in [
+            either(),
+            either().header("x-api-key", "another"),
+            password("another"),
+            either().bearer_auth(&forged),
+            either().header("x-consumer-username", "described"),
+        ] {
+            answered(none, 401).await?;
+        }
+        ensure!(agent.count() == 0, "strangers reached the agent");
         Ok(())
     }
     .await;

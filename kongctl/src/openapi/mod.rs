@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! `source` reads the description and follows `$ref`; `names` makes names; `servers` makes services and upstreams; `plugins`
-//! collects `x-kong-plugin-*`, `security` makes some of security schemes; `routes` makes a route of each operation. Here is the walk: document, paths, operations.
+//! collects `x-kong-plugin-*`, `security` makes some of security schemes, `alternatives` where one of them is enough; `routes` makes a route of each operation. Here is the walk: document, paths, operations.
 //!
 //! # Model
 //!
@@ -16,6 +16,7 @@
 //! 1. Paths and methods in their order by bytes: the same description gives the same file.
 //! 2. Ids are UUIDv5 of names in [`Uuid::NAMESPACE_DNS`], as decK's are.
 
+mod alternatives;
 mod names;
 mod plugins;
 mod routes;
@@ -351,6 +352,7 @@ impl<'a> Converter<'a> {
         let what = format!("{} {}", method.to_ascii_uppercase(), path.template);
         let plugins = self.secured(operation, &what, &name, service, plugins);
         let routes = self.routes(path, method, operation, &name, &said.level, &plugins)?;
+        self.close(&plugins, &routes);
         servers::list(&mut self.services[service], "routes").extend(routes);
         Ok(())
     }
@@ -457,6 +459,9 @@ impl<'a> Converter<'a> {
         document.insert("services".to_owned(), json!(self.services));
         if !self.upstreams.is_empty() {
             document.insert("upstreams".to_owned(), json!(self.upstreams));
+        }
+        if let Some(consumer) = self.anonymous_consumer() {
+            document.insert("consumers".to_owned(), json!([consumer]));
         }
         if !self.scoped.is_empty() {
             let scoped = self.scoped.iter().map(plugins::in_order).collect();

@@ -57,6 +57,11 @@ impl Plugins {
         names.iter().any(|name| self.0.contains_key(*name))
     }
 
+    /// Is any as this asks?
+    pub(super) fn any(&self, meant: impl Fn(&Plugin) -> bool) -> bool {
+        self.0.values().any(meant)
+    }
+
     /// Adds one, which has a name.
     pub(super) fn insert(&mut self, plugin: Plugin) {
         let name = plugin.get("name").and_then(Value::as_str);

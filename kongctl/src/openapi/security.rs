@@ -10,13 +10,13 @@
 //! | `http` with `bearer`, `oauth2` | `llm-jwt`; its extension has to say who issues |
 //!
 //! A scheme's `x-kong-security-PLUGIN: {config: …}` says the rest, and wins. `security` of an operation takes the place of the
-//! document's; all schemes of a requirement are needed, as are all plugins of a route. The plugins stand on routes: one operation may be
+//! document's; all schemes of a requirement are needed, as are all plugins of a route; `alternatives` makes those of which one is enough. The plugins stand on routes: one operation may be
 //! open, or ask for other scopes, where the next one does not. An operation that `x-kong-plugin-NAME` gives a plugin that authenticates is
 //! left as it is.
 //!
 //! # Failure
 //!
-//! Alternatives, `mutualTLS` and cookies have no plugin. No operation that the description protects stays open in silence: it is a
+//! `mutualTLS`, cookies, and alternatives of several schemes at once have no plugin. No operation that the description protects stays open in silence: it is a
 //! mistake, or told in [`Converted::unprotected`](super::Converted).
 
 use std::sync::Arc;
@@ -124,30 +124,18 @@ impl Converter<'_> {
     /// The plugins that let pass what meets the requirements.
     fn required(&self, requirements: &[Arc<Node>]) -> Result<Vec<Plugin>, Mistake> {
         let [requirement] = requirements else {
-            return Err(Mistake::at(
-                &requirements[1],
-                "`security` has alternatives, and Kong asks for all plugins of a route",
-            )
-            .with_help(
-                "say the plugins with x-kong-plugin-NAME, each with an `anonymous` consumer, and a request-termination on that consumer: without it anybody passes",
-            ));
+            return self.any_of(requirements);
         };
-        let mut plugins: Vec<Plugin> = Vec::new();
+        let mut plugins = Vec::new();
         for entry in requirement.entries() {
             let plugin = self.plugin_of(&entry.key, &entry.node)?;
-            if plugins.iter().any(|other| other["name"] == plugin["name"]) {
-                let message = format!(
-                    "two schemes of one requirement need the plugin {}, of which a route has one",
-                    plugin["name"].as_str().unwrap_or_default()
-                );
-                return Err(Mistake::at(&entry.node, message));
-            }
-            plugins.push(plugin);
+            add(&mut plugins, plugin, &entry.node)?;
         }
         Ok(plugins)
     }
 
-    fn plugin_of(&self, name: &str, scopes: &Arc<Node>) -> Result<Plugin, Mistake> {
+    /// The plugin of one scheme that is asked for with these scopes.
+    pub(super) fn plugin_of(&self, name: &str, scopes: &Arc<Node>) -> Result<Plugin, Mistake> {
         let schemes = self.source.root.get("components");
         let schemes = schemes.and_then(|components| components.get("securitySchemes"));
         let Some(scheme) = schemes.and_then(|schemes| schemes.get(name)) else {
@@ -239,6 +227,19 @@ impl Converter<'_> {
         }
         Ok(config)
     }
+}
+
+/// Adds a plugin to those of a route; `at` asks for it.
+pub(super) fn add(plugins: &mut Vec<Plugin>, plugin: Plugin, at: &Node) -> Result<(), Mistake> {
+    if plugins.iter().any(|other| other["name"] == plugin["name"]) {
+        let message = format!(
+            "two of these schemes need the plugin {}, of which a route has one",
+            plugin["name"].as_str().unwrap_or_default()
+        );
+        return Err(Mistake::at(at, message));
+    }
+    plugins.push(plugin);
+    Ok(())
 }
 
 /// The one issuer of an OpenID provider, by its metadata.

@@ -91,6 +91,9 @@ paths:
   /tokens: {get: {security: [{bearer: []}]}}
   /older: {get: {security: [{decks: [more]}]}}
   /own: {get: {x-kong-plugin-hmac-auth: {}}}
+  /either:
+    parameters: [{name: x-kind, in: header, required: true, schema: {enum: [a]}}]
+    get: {security: [{key: []}, {basic: []}, {provider: [read]}]}
 components:
   x-kong:
     security: {bearer: {config: {issuers: [{issuer: https://b.example, jwks_endpoint: https://b.example/keys, audience_required: [agents]}]}}}
@@ -134,7 +137,16 @@ fn security_becomes_plugins_or_is_told() {
     for (security, scheme) in [
         (
             "[{one: []}, {two: []}]",
+            "{type: apiKey, in: query, name: b}".to_owned(),
+        ),
+        (
+            "[{two: []}, {one: [], two: []}]",
             "{type: http, scheme: basic}".to_owned(),
+        ),
+        (
+            "[{two: []}, {one: []}]",
+            "{type: http, scheme: basic, x-kong-security-basic-auth: {config: {anonymous: guest}}}"
+                .to_owned(),
         ),
         (
             "[{one: [], two: []}]",
