@@ -354,6 +354,7 @@ mod tests {
             "DECK_HOST" => Some("a: b # %\n\"quoted\"".to_owned()),
             "PORT" => Some("8080".to_owned()),
             "ON" => Some("true".to_owned()),
+            "PIN" => Some("0123".to_owned()),
             _ => None,
         };
         let references = References {
@@ -397,6 +398,21 @@ mod tests {
         assert_eq!(
             read_with(text, false).unwrap(),
             json!({"a": 8080, "b": "8080", "c": 8080, "d": "x-8080", "e": true})
+        );
+    }
+
+    #[test]
+    fn a_variables_number_of_two_readings_is_told_without_it() {
+        let error = read_with("a: ${{ env \"PIN\" }}", false).unwrap_err();
+        assert!(
+            error.starts_with("kong.yml:1:4: the leading zero of this variable's value"),
+            "{error}"
+        );
+        assert!(!error.contains("123"), "{error}");
+        let text = "{a: '${{ env \"PIN\" }}', b: ${{ env \"PIN\" | toInt }}}";
+        assert_eq!(
+            read_with(text, false).unwrap(),
+            json!({"a": "0123", "b": 123})
         );
     }
 
