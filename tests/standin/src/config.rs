@@ -28,6 +28,9 @@ pub struct Config {
     /// `wasm_filters_path`: a directory with one `NAME.wasm` for each filter, and the schema of its configuration in
     /// `NAME.meta.json`. The modules themselves are not read.
     pub wasm_filters_path: Option<PathBuf>,
+    /// A JSON file with the kinds of entities that custom plugins bring: a list of definitions in the notation of the stand-in's own, in
+    /// `src/schema/entities`, a kind after those that it refers to. Kong has no such setting: there the plugins' Lua says it.
+    pub kinds: Option<PathBuf>,
     /// `nginx_http_client_body_buffer_size` in bytes: a longer request body reaches plugins as a path to a file.
     pub client_body_buffer_size: usize,
     /// `allow_debug_header`: whether `Kong-Debug: 1` makes the answer name the route and service that matched.
@@ -68,6 +71,7 @@ impl Default for Config {
             plugin_servers: Vec::new(),
             wasm: false,
             wasm_filters_path: None,
+            kinds: None,
             client_body_buffer_size: 8 * 1024,
             allow_debug_header: false,
         }

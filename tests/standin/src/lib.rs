@@ -24,9 +24,10 @@ mod proxy;
 mod schema;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -64,12 +65,20 @@ pub enum StartError {
     /// A plugin server's `query_cmd` failed.
     #[error(transparent)]
     Dump(#[from] DumpError),
-    /// A plugin server declared a schema that Kong would not take.
+    /// A plugin server declared a schema that Kong would not take, or a custom kind is none.
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// The WebAssembly filters cannot be had.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// The kinds of custom plugins cannot be read.
+    #[error("cannot read the kinds in {}", path.display())]
+    Kinds {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The declarative configuration cannot be read.
     #[error("cannot read the declarative configuration {}", path.display())]
     Read {
@@ -145,7 +154,7 @@ impl Standin {
     }
 }
 
-/// The schemas of what a configuration may use: the plugins that `plugins` names, those that are only checked, and filters.
+/// The schemas of what a configuration may use: the plugins that `plugins` names, those that are only checked, filters, and custom kinds.
 fn registry(
     config: &Config,
     external: &[PluginDump],
@@ -168,7 +177,21 @@ fn registry(
     if let Some(name) = names.find(|name| filters.get(name).is_some()) {
         return Err(FilterError::Duplicate(name.to_owned()).into());
     }
-    Ok(Registry::new(&enabled, external, filters)?)
+    let kinds = match &config.kinds {
+        Some(path) => custom_kinds(path)?,
+        None => Vec::new(),
+    };
+    Ok(Registry::new(&enabled, external, filters, kinds)?)
+}
+
+/// What a file of kinds defines, in its order.
+fn custom_kinds(path: &Path) -> Result<Vec<Value>, StartError> {
+    let text = std::fs::read(path);
+    text.and_then(|text| serde_json::from_slice(&text).map_err(Into::into))
+        .map_err(|source| StartError::Kinds {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

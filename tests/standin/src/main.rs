@@ -39,6 +39,9 @@ struct Flags {
     /// Where the filters are: `NAME.wasm`, and `NAME.meta.json` with the schema of its configuration.
     #[arg(long, requires = "wasm")]
     wasm_filters_path: Option<PathBuf>,
+    /// A JSON file with the kinds of entities that custom plugins bring: in Kong, their `daos.lua`.
+    #[arg(long, value_name = "FILE")]
+    kinds: Option<PathBuf>,
     /// The longest request body, in bytes, that plugins get inline.
     #[arg(long, default_value_t = 8192)]
     nginx_http_client_body_buffer_size: usize,
@@ -92,6 +95,7 @@ impl From<Flags> for Config {
                 .collect(),
             wasm: flags.wasm,
             wasm_filters_path: flags.wasm_filters_path,
+            kinds: flags.kinds,
             client_body_buffer_size: flags.nginx_http_client_body_buffer_size,
             allow_debug_header: flags.allow_debug_header,
             ..Self::default()

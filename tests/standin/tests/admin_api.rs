@@ -414,3 +414,49 @@ async fn filters_that_cannot_be_had_stop_the_start() {
     let unreadable = with(directory.path()).await;
     assert!(unreadable.contains("of filter 'key-auth'"), "{unreadable}");
 }
+
+#[tokio::test]
+async fn a_kind_that_kong_would_not_start_with_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kinds.json");
+    let id = json!({"id": {"typedef": "uuid"}});
+    let owner = json!({"owner": {"type": "foreign", "reference": "owners"}});
+    for (definition, told) in [
+        (
+            json!({"name": "services", "fields": [id]}),
+            "there is a kind of that name or path, 'services'",
+        ),
+        (
+            json!({"name": "plans", "admin_api_name": "key-auths", "fields": [id]}),
+            "there is a kind of that name or path, 'key-auths'",
+        ),
+        (
+            json!({"name": "plans", "fields": [id, owner]}),
+            "'owner' refers to 'owners', which is unknown",
+        ),
+        (
+            json!({"name": "plans", "endpoint_key": "name", "fields": [id]}),
+            "it has no field 'name'",
+        ),
+        (
+            json!({"name": "plans", "fields": [{"id": {"typedef": "uid"}}]}),
+            "there is no typedef 'uid'",
+        ),
+        (json!({"name": "", "fields": [id]}), "a kind needs a name"),
+    ] {
+        std::fs::write(&file, json!([definition]).to_string()).unwrap();
+        let config = Config {
+            kinds: Some(file.clone()),
+            ..Config::default()
+        };
+        let error = Standin::start(config).await.unwrap_err().to_string();
+        assert!(error.ends_with(told), "{error}");
+    }
+    std::fs::write(&file, "{").unwrap();
+    let config = Config {
+        kinds: Some(file),
+        ..Config::default()
+    };
+    let error = Standin::start(config).await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the kinds in"), "{error}");
+}

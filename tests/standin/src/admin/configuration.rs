@@ -77,6 +77,12 @@ impl Admin {
                 }
                 let entities = Flattening { registry, with_ids };
                 let list = entities.flattened(&document.members, &mut errors);
+                // An empty list, in Lua.
+                let list = if list.is_empty() {
+                    json!({})
+                } else {
+                    list.into()
+                };
                 Err(Error::declarative(errors)
                     .with("flattened_errors", list)
                     .into())

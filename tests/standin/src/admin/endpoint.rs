@@ -7,6 +7,7 @@ use crate::schema::{Registry, Schema};
 pub(super) enum Endpoint<'a> {
     Node,
     Status,
+    Endpoints,
     EnabledPlugins,
     Config,
     Tags,
@@ -79,6 +80,7 @@ impl<'a> Endpoint<'a> {
         Some(match parts.as_slice() {
             [] => Self::Node,
             ["status"] => Self::Status,
+            ["endpoints"] => Self::Endpoints,
             ["config"] => Self::Config,
             ["tags"] => Self::Tags,
             ["tags", tag] => Self::Tag(tag),

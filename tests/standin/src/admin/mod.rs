@@ -7,6 +7,7 @@ mod answer;
 mod call;
 mod configuration;
 mod endpoint;
+mod endpoints;
 mod entities;
 mod filters;
 mod form;
@@ -93,6 +94,7 @@ impl Admin {
         match endpoint {
             Endpoint::Node => Ok(self.node_information()),
             Endpoint::Status => Ok(self.status()),
+            Endpoint::Endpoints => Ok(endpoints::answer(registry)),
             Endpoint::EnabledPlugins => Ok(self.enabled_plugins()),
             Endpoint::Config => self.configuration(call),
             Endpoint::Tags => self.tags(call, None),

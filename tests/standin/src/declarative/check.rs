@@ -1,4 +1,10 @@
 //! Judging a document: references resolved, every entity completed, faults in the shape of the document.
+//!
+//! # Algorithm
+//!
+//! Kong judges twice. First it takes references at the top level for texts, and lets nested entities refer to nothing but what they are
+//! nested in. Only where that fails it looks again, with every reference resolved: what is sound then is taken; if anything is not, what
+//! it held against nested entities' references is told too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -6,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::tree::Node;
-use crate::schema::{Completeness, Errors, Field, Operation, Registry, Schema, Timestamp};
+use crate::schema::{Completeness, Errors, Field, Operation, Registry, Schema, Timestamp, is_uuid};
 use crate::store::Entity;
 
 /// Why a document is refused.
@@ -59,23 +65,85 @@ pub(crate) fn read(
             (Some(_), _) => drop(errors.insert(name, "expected an array".into())),
         }
     }
-    let names = Names::of(&lists);
+    let mut nodes = lists.iter().flat_map(|(_, nodes)| nodes);
+    if nodes.clone().any(Node::has_scalars) {
+        return Err(Fault::Unnameable("no entity".to_owned()));
+    }
+    let by_record = nodes.any(Node::refers_by_record);
+    let nested = nested_references(&lists);
     let mut checker = Checker {
         now,
         transform,
-        names,
+        names: Names::of(&lists),
+        again: false,
         entities: Vec::new(),
         dangling: Vec::new(),
     };
-    for (schema, nodes) in lists {
-        if let Some(faults) = checker.list(nodes) {
-            errors.insert(schema.name.clone(), faults);
+    let mut faults = checker.lists(lists.clone());
+    checker.again = by_record || [&errors, &nested, &faults].iter().any(|it| !it.is_empty());
+    if checker.again && !checker.dangling.is_empty() {
+        faults = checker.lists(lists);
+    }
+    for (name, fault) in faults {
+        errors.insert(name, fault);
+    }
+    if errors.is_empty() {
+        return checker.finish(registry);
+    }
+    let mut errors = Value::from(errors);
+    merge(&mut errors, nested.into());
+    match errors {
+        Value::Object(errors) => Err(Fault::Faulty(errors)),
+        _ => unreachable!("what is merged into an object is an object"),
+    }
+}
+
+/// What the first look holds against nested entities: references besides that to what they are nested in.
+fn nested_references(lists: &[(&Schema, Vec<Node<'_>>)]) -> Errors {
+    fn of_list(nodes: &[Node<'_>]) -> Option<Value> {
+        let faults = nodes.iter().enumerate();
+        list_of(
+            faults
+                .filter_map(|(index, node)| Some((index, of_node(node)?)))
+                .collect(),
+        )
+    }
+    fn of_node(node: &Node<'_>) -> Option<Value> {
+        let own = node.references.iter();
+        let mut faults: Errors = own
+            .map(|field| ((*field).to_owned(), "value must be null".into()))
+            .collect();
+        for (child, nodes) in &node.children {
+            let nested = nodes.as_ref().and_then(|nodes| of_list(nodes));
+            faults.extend(nested.map(|nested| (child.name.clone(), nested)));
         }
+        (!faults.is_empty()).then(|| faults.into())
     }
-    if !errors.is_empty() {
-        return Err(Fault::Faulty(errors));
+    lists
+        .iter()
+        .filter_map(|(schema, nodes)| Some((schema.name.clone(), of_list(nodes)?)))
+        .collect()
+}
+
+/// Adds the faults of one tree to those of another, whose place they take.
+fn merge(faults: &mut Value, more: Value) {
+    match (faults, more) {
+        (Value::Object(faults), Value::Object(more)) => {
+            for (name, fault) in more {
+                merge(faults.entry(name).or_insert(Value::Null), fault);
+            }
+        }
+        (Value::Array(faults), Value::Array(more)) => {
+            for (index, fault) in more.into_iter().enumerate() {
+                if index == faults.len() {
+                    faults.push(fault);
+                } else if !fault.is_null() {
+                    merge(&mut faults[index], fault);
+                }
+            }
+        }
+        (faults, more) => *faults = more,
     }
-    checker.finish(registry)
 }
 
 fn format_version(value: Option<&Value>) -> Option<&'static str> {
@@ -209,11 +277,23 @@ struct Checker {
     now: Timestamp,
     transform: bool,
     names: Names,
+    /// Whether it is the second look, where a text that is no entity's name is a reference without a key.
+    again: bool,
     entities: Vec<(String, Entity)>,
     dangling: Vec<Dangling>,
 }
 
 impl Checker {
+    /// Checks every list anew; the faults by kind.
+    fn lists(&mut self, lists: Vec<(&Schema, Vec<Node<'_>>)>) -> Errors {
+        self.entities.clear();
+        self.dangling.clear();
+        lists
+            .into_iter()
+            .filter_map(|(schema, nodes)| Some((schema.name.clone(), self.list(nodes)?)))
+            .collect()
+    }
+
     /// Checks a list; its faults stand at their entities' places.
     fn list(&mut self, nodes: Vec<Node<'_>>) -> Option<Value> {
         let faults: BTreeMap<usize, Value> = nodes
@@ -229,13 +309,18 @@ impl Checker {
             schema,
             item,
             children,
-            second_parent,
+            parent,
+            ..
         } = node;
         let Some(mut item) = item else {
             return Some("expected a record".into());
         };
         let mut errors = Errors::new();
-        self.resolve(schema, &mut item);
+        self.resolve(schema, &mut item, &mut errors);
+        // Whatever else it says it belongs to.
+        if let Some((field, id)) = parent {
+            item.insert(field.to_owned(), json!({"id": id}));
+        }
         let filled = schema.fill(item.clone(), Operation::Insert, self.now);
         let judged = filled.and_then(|entity| {
             schema.validate(&entity, Completeness::Whole, self.now)?;
@@ -244,9 +329,6 @@ impl Checker {
         match judged {
             Ok(entity) => self.keep(schema, &item, entity),
             Err(faults) => errors.extend(faults),
-        }
-        if let Some(field) = second_parent {
-            errors.insert(field.to_owned(), "value must be null".into());
         }
         for (child, nodes) in children {
             let faults = match nodes {
@@ -275,16 +357,19 @@ impl Checker {
     }
 
     /// Lets names stand for ids, and remembers what does not exist.
-    fn resolve(&mut self, schema: &Schema, item: &mut Map<String, Value>) {
+    fn resolve(&mut self, schema: &Schema, item: &mut Map<String, Value>, errors: &mut Errors) {
         for (field, _, kind) in schema.foreign_fields() {
             let Some(reference) = item.get(field) else {
                 continue;
             };
-            let Some(name) = reference.as_str().or_else(|| reference.get("id")?.as_str()) else {
+            let id = || reference.get("id")?.as_str().filter(|id| is_uuid(id));
+            let Some(name) = reference.as_str().or_else(id) else {
                 continue;
             };
             let id = self.names.find(kind, name).cloned();
-            if id.is_none() {
+            if id.is_none() && self.again && reference.is_string() {
+                errors.insert(field.to_owned(), json!({"id": "missing primary key"}));
+            } else if id.is_none() {
                 let shown = reference
                     .as_str()
                     .map_or_else(|| reference.to_string(), str::to_owned);

@@ -22,11 +22,12 @@ impl Flattening<'_> {
     ) -> Vec<Value> {
         let mut list = Vec::new();
         for kind in sorted(errors).into_iter().rev() {
-            let (Some(Value::Array(entities)), Some(Value::Array(_))) =
+            let (Some(Value::Array(entities)), Some(Value::Array(_) | Value::Object(_))) =
                 (document.get(&kind), errors.get(&kind))
             else {
                 continue;
             };
+            // Kong loses faults that it tells by name.
             let Some(Value::Array(faults)) = errors.shift_remove(&kind) else {
                 continue;
             };
@@ -62,6 +63,24 @@ impl Flattening<'_> {
             .and_then(Value::as_str)
             .filter(|id| is_uuid(id))
             .map(str::to_owned);
+        let own = self.registry.known(kind).foreign_fields();
+        for (field, _, reference) in own {
+            // What is referred to by a record is told of by itself.
+            let Some(Value::Object(record)) = entity.get(field).cloned() else {
+                continue;
+            };
+            match record
+                .get("id")
+                .and_then(Value::as_str)
+                .filter(|id| is_uuid(id))
+            {
+                Some(id) => drop(entity.insert(field.to_owned(), json!({"id": id}))),
+                None => drop(entity.shift_remove(field)),
+            }
+            if let Some(fault) = faults.shift_remove(field) {
+                self.add((reference, None), &record.into(), fault, list);
+            }
+        }
         for (child, field) in self.registry.children(kind) {
             let nested_faults = faults.get(&child.name).is_some_and(Value::is_array);
             if !nested_faults && !entity.get(&child.name).is_some_and(holds_entities) {

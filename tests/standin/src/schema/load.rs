@@ -14,6 +14,16 @@ pub struct SchemaError {
     reason: String,
 }
 
+impl SchemaError {
+    /// Of the schema of that name.
+    pub(super) fn new(name: &str, reason: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
 /// The named types that schemas refer to with `typedef`.
 static TYPEDEFS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("typedefs.json")).expect("typedefs.json is JSON")
@@ -21,7 +31,9 @@ static TYPEDEFS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
 
 /// Reads a schema. `parent` is the kind that a subschema belongs to, in its public form.
 pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Schema, SchemaError> {
-    expand_typedefs(&mut definition);
+    let name = definition["name"].as_str().unwrap_or_default().to_owned();
+    let failed = |reason: String| SchemaError::new(&name, reason);
+    expand_typedefs(&mut definition).map_err(failed)?;
     for_each_field(&mut definition, &mut require_records);
     if parent.is_none() {
         for_each_field(&mut definition, &mut forbid_empty_strings);
@@ -30,11 +42,6 @@ pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Sche
         "entity_checks": published(definition.get("entity_checks").unwrap_or(&Value::Array(Vec::new()))),
         "fields": published(&definition["fields"]),
     });
-    let name = definition["name"].as_str().unwrap_or_default().to_owned();
-    let failed = |reason: String| SchemaError {
-        name: name.clone(),
-        reason,
-    };
     complete_checks(&mut definition, parent).map_err(failed)?;
     drop_notes(&mut definition);
     let mut schema: Schema =
@@ -43,18 +50,21 @@ pub(crate) fn load(mut definition: Value, parent: Option<&Value>) -> Result<Sche
     Ok(schema)
 }
 
-fn expand_typedefs(value: &mut Value) {
+fn expand_typedefs(value: &mut Value) -> Result<(), String> {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(expand_typedefs),
+        Value::Array(items) => items.iter_mut().try_for_each(expand_typedefs),
         Value::Object(object) => {
             if let Some(Value::String(name)) = object.shift_remove("typedef") {
-                let mut expanded = TYPEDEFS[&name].as_object().cloned().unwrap_or_default();
+                let named = TYPEDEFS.get(&name).and_then(Value::as_object);
+                let mut expanded = named
+                    .cloned()
+                    .ok_or_else(|| format!("there is no typedef '{name}'"))?;
                 expanded.append(object);
                 *object = expanded;
             }
-            object.values_mut().for_each(expand_typedefs);
+            object.values_mut().try_for_each(expand_typedefs)
         }
-        _ => {}
+        _ => Ok(()),
     }
 }
 

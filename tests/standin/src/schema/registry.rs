@@ -8,7 +8,7 @@ use super::filters;
 use super::load::{SchemaError, load};
 use crate::filters::Filters;
 
-/// The kinds, parents before children: in this order a declarative configuration is read. Filter chains follow.
+/// The kinds, parents before children: in this order a declarative configuration is read. Filter chains follow, and custom kinds.
 const ENTITIES: [&str; 18] = [
     include_str!("entities/consumers.json"),
     include_str!("entities/certificates.json"),
@@ -112,11 +112,12 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// The kinds, and the plugins that may be configured: those of the bundled ones that `enabled` names, the external
-    /// ones, given as the names and schemas that their plugin servers declare, and the filters.
+    /// ones, given as the names and schemas that their plugin servers declare, and the filters. `custom` defines further kinds.
     pub(crate) fn new<'a>(
         enabled: &[String],
         external: impl IntoIterator<Item = (&'a str, &'a Value)>,
         filters: &Filters,
+        custom: Vec<Value>,
     ) -> Result<Self, SchemaError> {
         let mut kinds = IndexMap::new();
         for text in ENTITIES {
@@ -170,6 +171,11 @@ impl Registry {
         }
         let chains = load(filters::chains(filters), None)?;
         kinds.insert(chains.name.clone(), chains);
+        for definition in custom {
+            let schema = load(definition, None)?;
+            check_kind(&kinds, &schema).map_err(|reason| SchemaError::new(&schema.name, reason))?;
+            kinds.insert(schema.name.clone(), schema);
+        }
         Ok(Self { kinds })
     }
 
@@ -204,6 +210,31 @@ impl Registry {
     /// The plugins that a configuration may use.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = &Schema> {
         self.kinds["plugins"].subschemas.values()
+    }
+}
+
+/// What Kong demands of a kind as it starts.
+fn check_kind(kinds: &IndexMap<String, Schema>, schema: &Schema) -> Result<(), String> {
+    let path = schema.collection_path();
+    if schema.name.is_empty() {
+        return Err("a kind needs a name".to_owned());
+    }
+    if kinds.contains_key(&schema.name) || kinds.values().any(|kind| kind.collection_path() == path)
+    {
+        return Err(format!("there is a kind of that name or path, '{path}'"));
+    }
+    let keys = schema.endpoint_key.iter().chain(&schema.cache_key);
+    for key in keys.map(String::as_str).chain(["id"]) {
+        if schema.fields.get(key).is_none() {
+            return Err(format!("it has no field '{key}'"));
+        }
+    }
+    match schema
+        .foreign_fields()
+        .find(|(.., kind)| !kinds.contains_key(*kind))
+    {
+        Some((field, _, kind)) => Err(format!("'{field}' refers to '{kind}', which is unknown")),
+        None => Ok(()),
     }
 }
 

@@ -129,6 +129,8 @@ impl Dao {
             schema
                 .validate(&entity, Completeness::Update, now)
                 .map_err(Error::schema_violation)?;
+            // An id stays what it is.
+            entity.insert("id".to_owned(), id_of(&before).into());
             check_protocols(draft, schema, &entity)?;
             self.permit(|| format!("cannot update '{}' entities{}", schema.name, by(key)))?;
             let entity = keep(draft, schema, &given, entity)?;

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 pub(crate) enum Strictness {
     /// The same members, scalars of the same type.
     Shape,
+    /// A part of the recorded list, in its order.
+    Part,
     /// It must be there.
     Nothing,
 }
@@ -62,8 +64,13 @@ impl Comparison {
                 continue;
             };
             let (theirs, ours) = (theirs.take(), ours.take());
-            if *strictness == Strictness::Shape && !same_shape(&theirs, &ours) {
-                differences.push(format!("{pointer}: {ours} has another shape than {theirs}"));
+            let (alike, expected) = match strictness {
+                Strictness::Shape => (same_shape(&theirs, &ours), "shaped as"),
+                Strictness::Part => (is_part(&ours, &theirs), "a part of"),
+                Strictness::Nothing => continue,
+            };
+            if !alike {
+                differences.push(format!("{pointer}: {ours} is not {expected} {theirs}"));
             }
         }
         self.values("", &recorded, &rest, &mut differences);
@@ -206,6 +213,18 @@ fn made(text: &str) -> Option<Made> {
         _ if text.starts_with("Wy") => Some(Made::Offset),
         _ => None,
     }
+}
+
+/// Whether all elements of one list stand in another, in the same order.
+fn is_part(part: &Value, whole: &Value) -> bool {
+    let (Value::Array(part), Value::Array(whole)) = (part, whole) else {
+        return false;
+    };
+    let mut left = whole.iter();
+    !part.is_empty()
+        && part
+            .iter()
+            .all(|element| left.any(|other| other == element))
 }
 
 fn same_shape(one: &Value, other: &Value) -> bool {

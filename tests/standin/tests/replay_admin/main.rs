@@ -10,6 +10,7 @@ mod compare;
 mod recording;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::Request;
@@ -162,8 +163,123 @@ const EXCEPTIONS: &[(&str, u64, &str, Strictness, &str)] = &[
         Strictness::Nothing,
         SEEN_IN_USE,
     ),
+    (KINDS_POSTGRES, 0, "/data", Strictness::Part, SERVED),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/0",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/3",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/5",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/6",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/7",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        1,
+        "/fields/8",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        2,
+        "/fields/0",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_POSTGRES,
+        2,
+        "/fields/5",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (KINDS_DBLESS, 0, "/data", Strictness::Part, SERVED),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/0",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/3",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/5",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/6",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/7",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        1,
+        "/fields/8",
+        Strictness::Nothing,
+        SEEN_IN_USE,
+    ),
+    (
+        KINDS_DBLESS,
+        12,
+        "/config",
+        Strictness::Shape,
+        "YAML whose members stand in the order of Lua's hash tables",
+    ),
+    (
+        KINDS_DBLESS,
+        51,
+        "/config",
+        Strictness::Shape,
+        "YAML whose members stand in the order of Lua's hash tables",
+    ),
 ];
 
+const SERVED: &str = "the stand-in lists what it serves";
 const SEEN_IN_USE: &str = "Kong adds to a schema what it fills in when it first judges a value";
 const POSTGRES: &str = "admin-api-postgres.jsonl";
 const DBLESS: &str = "admin-api-dbless.jsonl";
@@ -171,6 +287,8 @@ const CHAINS_POSTGRES: &str = "filter-chains-postgres.jsonl";
 const CHAINS_DBLESS: &str = "filter-chains-dbless.jsonl";
 const CHAINS_OFF: &str = "filter-chains-off.jsonl";
 const CHAINS_NONE: &str = "filter-chains-none.jsonl";
+const KINDS_POSTGRES: &str = "quota-plans-postgres.jsonl";
+const KINDS_DBLESS: &str = "quota-plans-dbless.jsonl";
 
 #[tokio::test]
 async fn database_mode_answers_as_recorded() {
@@ -237,6 +355,32 @@ async fn without_any_filter_chains_are_refused_as_recorded() {
     };
     let recording = include_str!("../fixtures/filter-chains-none.jsonl");
     replay(CHAINS_NONE, recording, config, 25).await;
+}
+
+/// With the two kinds of a plugin: `quota_plans`, which have names, and `quota_members`, which have none.
+#[tokio::test]
+async fn custom_kinds_in_database_mode_are_answered_as_recorded() {
+    let config = Config {
+        database: Database::Memory,
+        kinds: Some(kinds()),
+        ..Config::default()
+    };
+    let recording = include_str!("../fixtures/quota-plans-postgres.jsonl");
+    replay(KINDS_POSTGRES, recording, config, 164).await;
+}
+
+#[tokio::test]
+async fn custom_kinds_in_dbless_mode_are_answered_as_recorded() {
+    let config = Config {
+        kinds: Some(kinds()),
+        ..Config::default()
+    };
+    let recording = include_str!("../fixtures/quota-plans-dbless.jsonl");
+    replay(KINDS_DBLESS, recording, config, 52).await;
+}
+
+fn kinds() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/quota-plans.kinds.json")
 }
 
 fn filters() -> tempfile::TempDir {
