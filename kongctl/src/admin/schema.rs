@@ -121,6 +121,11 @@ impl Field {
         }
     }
 
+    /// Whether a null here is somebody's word: left out, the default would come back. A record that has one is never null.
+    pub(crate) fn means_null(&self) -> bool {
+        self.default.is_some() && !matches!(self.ty, Type::Record(_))
+    }
+
     fn fill(&self, value: &mut Value) {
         match (&self.ty, value) {
             (Type::Record(record), Value::Object(map)) => record.fill(map),

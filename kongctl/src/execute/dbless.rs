@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::client::Client;
 use crate::admin::entities::Kind;
 use crate::admin::errors::{AdminError, Rejection};
-use crate::admin::schema::Schemas;
+use crate::admin::schema::{Field, Schemas};
 use crate::plan::compare::compare;
 use crate::plan::{Action, Plan};
 use crate::state::current::Inventory;
@@ -170,7 +170,15 @@ fn entries(payload: &Value) -> HashMap<(Kind, &str), &Map<String, Value>> {
 fn entry(entity: &Entity) -> Value {
     let mut body = Map::new();
     body.insert("id".to_owned(), Value::String(entity.id.clone()));
-    for (field, value) in entity.body.iter().filter(|(_, value)| !value.is_null()) {
+    let record = entity.kind.record();
+    let said = |field: &String, value: &Value| {
+        !value.is_null() || record.fields.get(field).is_some_and(Field::means_null)
+    };
+    for (field, value) in entity
+        .body
+        .iter()
+        .filter(|(field, value)| said(field, value))
+    {
         let is_reference = entity.kind.references().any(|(name, ..)| name == field);
         let value = match reference_id(value) {
             Some(id) if is_reference => Value::String(id.to_owned()),

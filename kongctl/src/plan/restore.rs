@@ -20,7 +20,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use crate::admin::entities::Kind;
-use crate::admin::schema::Schemas;
+use crate::admin::schema::{Field, Schemas};
 use crate::journal::{Entry, Fate, Journal};
 use crate::state::current::Inventory;
 use crate::state::{Entity, ids, reference_id};
@@ -310,9 +310,10 @@ fn change(
     let after = before.map(|mut body| {
         // `created_at` stays: it breaks ties between routes.
         body.retain(|field, value| {
-            let made = kind.record().fields.get(field);
-            let made = made.is_some_and(|made| made.auto && !made.secret);
-            !value.is_null() && (!made || matches!(field.as_str(), "created_at" | "ttl"))
+            let known = kind.record().fields.get(field);
+            let made = known.is_some_and(|made| made.auto && !made.secret);
+            let said = !value.is_null() || known.is_some_and(Field::means_null);
+            said && (!made || matches!(field.as_str(), "created_at" | "ttl"))
         });
         body
     });

@@ -325,9 +325,7 @@ fn prune(record: &Record, body: &mut Map<String, Value>, all_fields: bool) {
             prune_value(field, &mut default, all_fields);
             default == *value
         });
-        // A null where there is a default is somebody's word: leaving it out would bring the default back.
-        let meant =
-            value.is_null() && field.default.is_some() && !matches!(field.ty, Type::Record(_));
+        let meant = value.is_null() && field.means_null();
         if empty && !meant || is_default && !all_fields {
             body.shift_remove(name);
         }
