@@ -33,6 +33,9 @@ pub(crate) struct Spec {
     /// It needs WebAssembly filters.
     #[serde(default)]
     pub(crate) filters: bool,
+    /// It has entities of the kinds that a plugin brings.
+    #[serde(default)]
+    pub(crate) kinds: bool,
     /// Why only a real Kong can show it.
     #[serde(default)]
     pub(crate) real_kong: Option<String>,

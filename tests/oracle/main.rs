@@ -17,6 +17,7 @@ mod agreement;
 mod by_hand;
 mod case;
 mod deck;
+mod kinds;
 mod laws;
 mod random;
 mod rewriting;
@@ -38,8 +39,7 @@ fn main() -> ExitCode {
 
 fn suite() -> Result<Suite> {
     let cases = case::all()?;
-    let mut suite =
-        Suite::new(|runtime, target| runtime.block_on(World::start_with_filters(target)))?;
+    let mut suite = Suite::new(|runtime, target| runtime.block_on(World::start_extended(target)))?;
     let wanted = Target::wanted()?;
     let beside_deck = beside_deck(&wanted);
     for target in wanted {
@@ -69,17 +69,38 @@ fn suite() -> Result<Suite> {
         if Some(target) == beside_deck {
             agreements(&mut tests, target, &cases);
         }
-        let by_hand = "filter_chains_by_hand";
-        let only_at_once = "a node without a database takes no single changes";
-        let reason = target.is_dbless().then(|| only_at_once.to_owned());
-        match reason.or_else(|| target.absence_of_filters()) {
-            Some(reason) => tests.skip(by_hand, &reason),
-            None => tests.test(by_hand, |runtime, world| {
-                runtime.block_on(by_hand::chains(world))
-            }),
-        }
+        tests.test("kinds::are_left_alone", |runtime, world| {
+            runtime.block_on(kinds::are_left_alone(world))
+        });
+        tests.test("kinds::are_judged", |runtime, world| {
+            runtime.block_on(kinds::are_judged(world))
+        });
+        tests.test("kinds::keep_secrets", |runtime, world| {
+            runtime.block_on(kinds::keep_secrets(world))
+        });
+        changes_by_hand(&mut tests, target);
     }
     Ok(suite)
+}
+
+/// What changes one entity at a time.
+fn changes_by_hand(tests: &mut Tests<'_>, target: Target) {
+    let (chains, kinds) = ("filter_chains_by_hand", "kinds::by_hand");
+    if target.is_dbless() {
+        let reason = "a node without a database takes no single changes";
+        tests.skip(chains, reason);
+        tests.skip(kinds, reason);
+        return;
+    }
+    match target.absence_of_filters() {
+        Some(reason) => tests.skip(chains, &reason),
+        None => tests.test(chains, |runtime, world| {
+            runtime.block_on(by_hand::chains(world))
+        }),
+    }
+    tests.test(kinds, |runtime, world| {
+        runtime.block_on(kinds::by_hand(world))
+    });
 }
 
 /// Where decK is held against kongctl: on Kong itself if it can be had with a database, since decK writes entity by entity; else on the

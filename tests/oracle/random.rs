@@ -1,5 +1,7 @@
 //! Configurations drawn at random, in every way to write them.
 
+mod plans;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -11,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::case::{Case, Spec};
 use super::laws;
+use plans::Plans;
 
 /// The draws, each a test.
 pub(crate) const DRAWS: std::ops::Range<u8> = 0..3;
@@ -255,9 +258,10 @@ fn configuration(filters: bool) -> impl Strategy<Value = Text> {
         prop::collection::vec(service(), 1..16),
         prop::collection::vec(consumer(), 0..16),
         prop::collection::vec(upstream(), 0..8),
+        prop::collection::vec(plans::plan(), 0..8),
         plugins(),
     );
-    parts.prop_map(move |(services, consumers, upstreams, plugins)| {
+    parts.prop_map(move |(services, consumers, upstreams, plans, plugins)| {
         let mut writer = Writer {
             filters,
             ..Writer::default()
@@ -270,6 +274,9 @@ fn configuration(filters: bool) -> impl Strategy<Value = Text> {
         }
         for upstream in &upstreams {
             writer.upstream(upstream);
+        }
+        for plan in &plans {
+            writer.plan(plan);
         }
         writer.plugins(&plugins, None, "");
         writer.finish()
@@ -289,6 +296,7 @@ struct Writer {
     top_plugins: String,
     credentials: [String; 4],
     targets: String,
+    plans: Plans,
     names: BTreeSet<String>,
     count: usize,
 }
@@ -565,6 +573,7 @@ impl Writer {
         for (name, list) in CREDENTIALS.iter().zip(&self.credentials) {
             section(&mut text, "", name, list);
         }
+        self.plans.write(&mut text);
         Text(text)
     }
 }

@@ -20,6 +20,15 @@ const BODY_BUFFER: usize = 1024 * 1024;
 /// Workers that a gateway runs: more than one, because each keeps plugin instances of its own.
 pub const WORKERS: usize = 2;
 
+/// What a gateway may know besides, for configurations to name.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// A directory of WebAssembly filters.
+    pub filters: Option<PathBuf>,
+    /// The definitions of a custom plugin's kinds.
+    pub kinds: Option<PathBuf>,
+}
+
 /// A gateway that answers.
 #[derive(Debug)]
 pub enum Gateway {
@@ -32,11 +41,11 @@ pub enum Gateway {
 }
 
 impl Gateway {
-    /// Starts the stand-in with the two plugins of `plugins`, and with the filters of a directory.
+    /// Starts the stand-in with the two plugins of `plugins`, and with filters and kinds where there are.
     pub async fn standin(
         plugins: &PluginServer,
         database: Database,
-        filters: Option<PathBuf>,
+        extensions: Extensions,
     ) -> Result<Self> {
         let external = plugins.plugins();
         let config = Config {
@@ -54,8 +63,9 @@ impl Gateway {
                     query_cmd: plugin.query_command,
                 })
                 .collect(),
-            wasm: filters.is_some(),
-            wasm_filters_path: filters,
+            wasm: extensions.filters.is_some(),
+            wasm_filters_path: extensions.filters,
+            kinds: extensions.kinds,
             client_body_buffer_size: BODY_BUFFER,
             ..Config::default()
         };

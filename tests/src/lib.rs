@@ -4,7 +4,7 @@
 //!
 //! - [`target`]: which gateways there can be, which this machine has, and why the others are absent.
 //! - [`gateway`]: one running gateway: the stand-in in this process, a `kong` on `PATH`, Docker's Kong.
-//! - [`plugin_server`], [`provider`], [`agent`], [`postgres`], [`filters`]: what stands around it.
+//! - [`plugin_server`], [`provider`], [`agent`], [`postgres`], [`filters`], [`kinds`]: what stands around it.
 //! - [`world`]: all of them together, started in order and stopped in reverse.
 //! - [`suite`]: tests on each gateway; [`worlds`]: what they find there, for one test at a time.
 //! - [`kongctl`]: the command that configures it.
@@ -25,6 +25,7 @@ pub mod helm;
 pub mod identity_provider;
 pub mod issuer;
 pub mod key_endpoint;
+pub mod kinds;
 pub mod kongctl;
 pub mod node;
 pub mod openid;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use kong_standin::Database;
 use tempfile::TempDir;
 
 use crate::chat::{Caller, Credential};
-use crate::gateway::{Compose, Gateway, Kong, Role, Settings, WORKERS};
+use crate::gateway::{Compose, Extensions, Gateway, Kong, Role, Settings, WORKERS};
 use crate::issuer::Issuer;
 use crate::kongctl::Kongctl;
 use crate::plugin_server::PluginServer;
@@ -21,7 +21,7 @@ use crate::provider::Provider;
 use crate::redis::Redis;
 use crate::target::Target;
 use crate::token_server::TokenServer;
-use crate::{filters, wait};
+use crate::{filters, kinds, wait};
 
 /// Patience with a configuration that was accepted and must reach every worker.
 const PROPAGATION: Duration = Duration::from_secs(20);
@@ -69,8 +69,9 @@ impl World {
             .with_context(|| format!("{target} did not start"))
     }
 
-    /// The same, where the stand-in knows WebAssembly filters, too; a real Kong does if it is told to.
-    pub async fn start_with_filters(target: Target) -> Result<Self> {
+    /// The same with all that a configuration may name: a custom plugin's kinds of entities, and WebAssembly filters, which a real Kong has if
+    /// it is told to.
+    pub async fn start_extended(target: Target) -> Result<Self> {
         Self::try_start(target, None, true)
             .await
             .with_context(|| format!("{target} did not start"))
@@ -83,7 +84,7 @@ impl World {
             .with_context(|| format!("another {} did not start", self.target))
     }
 
-    async fn try_start(target: Target, beside: Option<&Self>, filters: bool) -> Result<Self> {
+    async fn try_start(target: Target, beside: Option<&Self>, extended: bool) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("stories-").tempdir()?;
         // Kong and PostgreSQL may run as other users.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
@@ -112,10 +113,15 @@ impl World {
             (Gateway::Compose(compose), provider, Plugins::Container)
         } else {
             let plugins = PluginServer::start(directory.path()).await?;
-            let filters = filters
-                .then(|| filters::write(directory.path()))
-                .transpose()?;
-            let gateway = start_gateway(target, directory.path(), &plugins, filters)
+            let extensions = if extended {
+                Extensions {
+                    filters: Some(filters::write(directory.path())?),
+                    kinds: Some(kinds::definitions()),
+                }
+            } else {
+                Extensions::default()
+            };
+            let gateway = start_gateway(target, directory.path(), &plugins, extensions)
                 .await
                 .with_context(|| plugins.last_words())?;
             let provider = match beside {
@@ -289,15 +295,16 @@ async fn start_gateway(
     target: Target,
     directory: &Path,
     plugins: &PluginServer,
-    filters: Option<PathBuf>,
+    extensions: Extensions,
 ) -> Result<Gateway> {
+    let kinds = extensions.kinds.is_some();
     match target {
-        Target::StandinMemory => Gateway::standin(plugins, Database::Memory, filters).await,
-        Target::StandinDbless => Gateway::standin(plugins, Database::Off, filters).await,
-        Target::BinaryDbless => start_kong(directory, plugins, None).await,
+        Target::StandinMemory => Gateway::standin(plugins, Database::Memory, extensions).await,
+        Target::StandinDbless => Gateway::standin(plugins, Database::Off, extensions).await,
+        Target::BinaryDbless => start_kong(directory, plugins, None, kinds).await,
         Target::BinaryPostgres => {
             let postgres = Postgres::start(directory).await?;
-            start_kong(directory, plugins, Some(postgres)).await
+            start_kong(directory, plugins, Some(postgres), kinds).await
         }
         Target::Compose => unreachable!("compose brings its own plugin server"),
     }
@@ -307,12 +314,14 @@ async fn start_kong(
     directory: &Path,
     plugins: &PluginServer,
     postgres: Option<Postgres>,
+    kinds: bool,
 ) -> Result<Gateway> {
     let settings = Settings {
         plugins: plugins.plugins(),
         workers: WORKERS,
         postgres,
         role: Role::Traditional,
+        kinds,
     };
     Ok(Gateway::Kong(Box::new(
         Kong::start(directory, settings).await?,

@@ -43,6 +43,7 @@ pub(crate) async fn a_control_plane_without_a_plugin_server_configures_a_data_pl
         workers: WORKERS,
         postgres,
         role,
+        kinds: false,
     };
 
     let schemas = plugin_server::describe(&room("schemas")?)?;

@@ -14,7 +14,7 @@ use crate::plugin_server::{ExternalPlugin, PLUGINS};
 use crate::postgres::{Postgres, is_root};
 use crate::process::{Guard, run, tail};
 use crate::target::find_on_path;
-use crate::{filters, repository, wait};
+use crate::{filters, kinds, repository, wait};
 
 const STARTUP: Duration = Duration::from_mins(1);
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub postgres: Option<Postgres>,
     /// Its part in a deployment.
     pub role: Role,
+    /// Whether it has the plugin that brings kinds of its own.
+    pub kinds: bool,
 }
 
 /// What a Kong is in a deployment.
@@ -253,7 +255,11 @@ fn environment(prefix: &Path, settings: &Settings, ports: Ports) -> BTreeMap<Str
         set("nginx_user", "root root");
     }
 
-    let names: Vec<&str> = settings.plugins.iter().map(|plugin| plugin.name).collect();
+    let mut names: Vec<&str> = settings.plugins.iter().map(|plugin| plugin.name).collect();
+    if settings.kinds {
+        names.push(kinds::PLUGIN);
+        set("lua_package_path", &kinds::lua_package_path());
+    }
     if names != PLUGINS {
         let servers: Vec<String> = settings
             .plugins

@@ -1,0 +1,6 @@
+return {
+  name = "quota-plans",
+  fields = {
+    { config = { type = "record", fields = {} } },
+  },
+}
