@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use axum::http::{Method, StatusCode};
 use serde_json::Value;
-use stories::wait;
+use stories::{http, wait};
 
 use super::front::{self, Fate};
 use super::scene::{SYNC, Scene, count};
@@ -335,8 +335,7 @@ fn meanwhile(method: Method, url: &str, body: &'static str) {
 }
 
 fn client() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder()
-        .no_proxy()
+    Ok(http::client()
         .timeout(Duration::from_secs(10))
         .build()?)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value};
+use stories::http;
 use stories::world::World;
 
 /// Lists of the Admin API, those that others refer to first, and the field by which an entity is called there.
@@ -33,7 +34,7 @@ const ACLS: &str = "acls";
 
 /// Every entity by list, ids replaced by names but where `text` gives them, in an order of its own.
 pub(crate) async fn read(world: &World, text: &str) -> Result<BTreeMap<String, Vec<Value>>> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let url = world.gateway.admin_url();
     let has_filters = runs_filters(world).await?;
     let mut lists = BTreeMap::new();
@@ -72,7 +73,7 @@ pub(crate) async fn ensure_filters(world: &World) -> Result<()> {
 }
 
 async fn runs_filters(world: &World) -> Result<bool> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let root = client.get(world.gateway.admin_url()).send().await?;
     let root: Value = root.json().await?;
     Ok(root["configuration"]["wasm"] == true)

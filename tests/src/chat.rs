@@ -7,6 +7,8 @@ use futures_util::StreamExt;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::http;
+
 /// Where a chat request goes, below the base URL.
 const CHAT: &str = "/chat/completions";
 
@@ -22,9 +24,7 @@ pub enum Credential {
 }
 
 fn client() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(Duration::from_mins(1))
+    http::client().timeout(Duration::from_mins(1))
 }
 
 /// Someone who talks to one route.

@@ -12,7 +12,7 @@
 //!   [`token_server`]: whoever gives out tokens that nobody else can read.
 //! - [`openid`]: a certified provider of both kinds; [`key_endpoint`]: where keys are published, and what may go wrong there.
 //! - [`helm`]: a real one with the official charts; [`pod`]: what it renders, run here as a node of a cluster would.
-//! - [`chat`]: callers and what they were answered; [`table`]: how the quickstart tells it.
+//! - [`chat`]: callers and what they were answered, over [`http`]; [`table`]: how the quickstart tells it.
 //! - [`process`], [`node`], [`wait`]: children that never outlive us, those that run scripts, and patience with an end.
 //!
 //! Everything listens on loopback, on free ports, and lives in a directory that goes away.
@@ -22,6 +22,7 @@ pub mod chat;
 pub mod filters;
 pub mod gateway;
 pub mod helm;
+pub mod http;
 pub mod identity_provider;
 pub mod issuer;
 pub mod key_endpoint;

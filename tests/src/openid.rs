@@ -15,7 +15,7 @@ use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
 use crate::process::Process;
-use crate::{node, wait};
+use crate::{http, node, wait};
 
 /// It makes RSA keys before it listens.
 const STARTUP: Duration = Duration::from_mins(1);
@@ -51,8 +51,7 @@ impl OpenIdProvider {
         Ok(Self {
             port,
             log: parent.join(format!("openid-{port}.log")),
-            client: Client::builder()
-                .no_proxy()
+            client: http::client()
                 .redirect(Policy::none())
                 .timeout(TIMEOUT)
                 .build()?,

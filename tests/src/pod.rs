@@ -37,7 +37,7 @@ use crate::kongctl::built_binary;
 use crate::postgres::is_root;
 use crate::process::{Guard, Process, run, tail};
 use crate::target::find_on_path;
-use crate::wait;
+use crate::{http, wait};
 pub use manifest::{deployment, job};
 use place::Place;
 
@@ -207,7 +207,7 @@ impl Pod {
             let port = manifest::port(container, &get["port"])?;
             let path = get["path"].as_str().context("a probe has a path")?;
             let url = format!("http://{}{path}", self.place.address(port)?);
-            let client = reqwest::Client::builder().no_proxy().build()?;
+            let client = http::client().build()?;
             wait::until(probe, READINESS, async || {
                 gateway.process.check_alive()?;
                 let status = client.get(&url).send().await?.status();

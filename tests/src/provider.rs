@@ -8,6 +8,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::http;
+
 /// A sample LLM: in this process, or one that something else runs.
 #[derive(Debug)]
 pub struct Provider {
@@ -67,7 +69,7 @@ impl Provider {
 
     /// What reached it, oldest first: see `sample_llm::Record`.
     pub async fn records(&self) -> Result<Vec<Value>> {
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let client = http::client().build()?;
         let mut answer: Value = client
             .get(format!("{}/requests", self.url))
             .send()

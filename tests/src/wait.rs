@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::http;
+
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -28,8 +30,7 @@ pub async fn until<T>(
 
 /// Looks until an HTTP GET is answered by one of `statuses`.
 pub async fn until_status(url: &str, statuses: &[u16], patience: Duration) -> Result<()> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
+    let client = http::client()
         .timeout(Duration::from_secs(2))
         .build()?;
     until(url, patience, async || {

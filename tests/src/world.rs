@@ -21,7 +21,7 @@ use crate::provider::Provider;
 use crate::redis::Redis;
 use crate::target::Target;
 use crate::token_server::TokenServer;
-use crate::{filters, kinds, wait};
+use crate::{filters, http, kinds, wait};
 
 /// Patience with a configuration that was accepted and must reach every worker.
 const PROPAGATION: Duration = Duration::from_secs(20);
@@ -273,15 +273,15 @@ impl World {
 /// Waits until each worker of the gateway at `proxy_url` routes `path`.
 pub async fn until_routed(proxy_url: &str, path: &str) -> Result<()> {
     let url = format!("{proxy_url}{path}");
+    let client = http::client()
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(5))
+        .build()?;
     wait::until(
         "the configuration reaches every worker",
         PROPAGATION,
         async || {
             for _ in 0..SIGHTINGS {
-                let client = reqwest::Client::builder()
-                    .no_proxy()
-                    .timeout(Duration::from_secs(5))
-                    .build()?;
                 let status = client.get(&url).send().await?.status().as_u16();
                 anyhow::ensure!(status != 404 && status != 503, "{url} answers {status}");
             }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use stories::chat::{Credential, question};
+use stories::http;
 use stories::issuer::{Issuer, forge};
 use stories::world::{KEYS, World};
 
@@ -148,7 +149,7 @@ pub(crate) async fn a_client_without_a_token_is_told_where_to_get_one(
         "{}/.well-known/oauth-protected-resource/agents",
         world.gateway.proxy_url()
     );
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let answer = client.get(url).send().await?;
     ensure!(answer.status() == 200, "answered {}", answer.status());
     let metadata: serde_json::Value = answer.json().await?;

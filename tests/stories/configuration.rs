@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use stories::chat::{Credential, question};
+use stories::http;
 use stories::world::World;
 
 /// How often the configuration is pushed by the story that watches for growth.
@@ -12,7 +13,7 @@ const PUSHES: usize = 30;
 const GROWTH_KIB: u64 = 8 * 1024;
 
 pub(crate) async fn the_admin_api_answers_its_root(world: &mut World) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let answer = client
         .get(format!("{}/", world.gateway.admin_url()))
         .send()

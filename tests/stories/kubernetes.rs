@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::Client;
 use serde_json::{Value, json};
 use stories::agent::Agent;
 use stories::gateway::Cluster;
 use stories::helm::{self, CHART};
+use stories::http;
 use stories::kongctl::Kongctl;
 use stories::pod::{self, Pod, Surroundings};
 use stories::postgres::Postgres;
@@ -91,7 +91,7 @@ async fn serves_the_capstone(
 /// The refusals of the story are in the sidecar's metrics, for those who have the token.
 async fn sidecar_is_measured(pod: &mut Pod) -> Result<()> {
     let url = format!("http://{}/metrics", pod.address(SIDECAR)?);
-    let client = Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let stranger = client.get(&url).send().await?.status();
     ensure!(stranger == 401, "without a token: {stranger}");
     let metrics = client.get(&url).bearer_auth(TOKEN).send().await?;
@@ -195,7 +195,7 @@ async fn plane(
 /// Kong's own judgement of each plugin's configuration, as its admission webhook asks for it; a wrong one is refused.
 pub(crate) async fn kong_takes_every_plugin_of_the_manifests(world: &mut World) -> Result<()> {
     let url = format!("{}/schemas/plugins/validate", world.gateway.admin_url());
-    let client = Client::builder().no_proxy().build()?;
+    let client = http::client().build()?;
     let judged = async |plugin: &Value, config: &Value| -> Result<_> {
         let body = json!({"name": plugin, "config": config});
         let answer = client.post(&url).json(&body).send().await?;

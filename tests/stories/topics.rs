@@ -26,6 +26,7 @@ use reqwest::{Client, ClientBuilder, RequestBuilder};
 use serde_json::Value;
 use stories::agent::Agent;
 use stories::chat::Answer;
+use stories::http;
 use stories::repository;
 use stories::target::Target;
 use stories::world::World;
@@ -177,8 +178,7 @@ pub(crate) async fn restored(world: &World, told: Result<()>) -> Result<()> {
 
 /// Someone who opens a connection for each request, follows no redirect, and waits ten seconds at most.
 fn client() -> ClientBuilder {
-    Client::builder()
-        .no_proxy()
+    http::client()
         .redirect(Policy::none())
         .pool_max_idle_per_host(0)
         .timeout(Duration::from_secs(10))
