@@ -12,13 +12,16 @@ use crate::world::World;
 use crate::worlds::{Start, Worlds};
 
 /// Tests that run at a time: they wait for time to pass more than for a processor.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 6;
+/// The same where some of them are a Kong's, whose workers are processes of their own.
+const SIDE_BY_SIDE_ON_KONG: usize = 4;
 
 /// The tests, as they are collected.
 #[derive(Debug)]
 pub struct Suite {
     runtime: Arc<Runtime>,
     start: Start,
+    side_by_side: usize,
     worlds: Vec<Arc<Worlds>>,
     lists: Vec<Vec<Trial>>,
 }
@@ -29,6 +32,7 @@ impl Suite {
         Ok(Self {
             runtime: Arc::new(Runtime::new()?),
             start,
+            side_by_side: SIDE_BY_SIDE,
             worlds: Vec::new(),
             lists: Vec::new(),
         })
@@ -44,13 +48,14 @@ impl Suite {
             worlds,
             trials: self.lists.last_mut()?,
         };
-        match target.absence() {
-            Some(reason) => {
-                tests.skip(every, &reason);
-                None
-            }
-            None => Some(tests),
+        if let Some(reason) = target.absence() {
+            tests.skip(every, &reason);
+            return None;
         }
+        if target.is_real_kong() {
+            self.side_by_side = SIDE_BY_SIDE_ON_KONG;
+        }
+        Some(tests)
     }
 
     /// Runs the tests, or tells why there are none: all that a `main` does.
@@ -67,7 +72,7 @@ impl Suite {
     /// Runs what the command line chooses, and stops every world.
     fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
-        arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+        arguments.test_threads.get_or_insert(self.side_by_side);
         let conclusion = libtest_mimic::run(&arguments, interleaved(self.lists));
         for worlds in self.worlds {
             worlds.stop();

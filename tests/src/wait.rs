@@ -30,9 +30,7 @@ pub async fn until<T>(
 
 /// Looks until an HTTP GET is answered by one of `statuses`.
 pub async fn until_status(url: &str, statuses: &[u16], patience: Duration) -> Result<()> {
-    let client = http::client()
-        .timeout(Duration::from_secs(2))
-        .build()?;
+    let client = http::client().timeout(Duration::from_secs(2)).build()?;
     until(url, patience, async || {
         let status = client.get(url).send().await?.status().as_u16();
         if !statuses.contains(&status) {

@@ -36,7 +36,7 @@ impl Worlds {
     /// None is started yet.
     pub fn new(target: Target, start: Start, runtime: Arc<Runtime>) -> Self {
         // A Kong is told its ports before it binds them, and PostgreSQL comes up in between: what starts beside it might take them.
-        let unstarted = if target.is_real_kong() { 1 } else { 2 };
+        let unstarted = if target.is_real_kong() { 1 } else { 3 };
         Self {
             target,
             start,

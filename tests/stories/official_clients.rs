@@ -1,6 +1,8 @@
 //! The vendors' own packages, as their users run them: at the gateway they behave as at their vendor.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -58,10 +60,8 @@ impl Client {
     pub(crate) fn absence(&self) -> Option<&'static str> {
         match self.runtime {
             Runtime::Python => {
-                let import = format!("import {}", self.package);
-                let loads = run(python().args(["-c", &import]));
                 let reason = "the Python package is not in .cache/venv (tests/run installs it)";
-                loads.is_err().then_some(reason)
+                (!loads(self.package)).then_some(reason)
             }
             Runtime::Node => node::absence(self.package),
         }
@@ -124,6 +124,16 @@ impl Client {
         );
         until_charged(&world.tenant("/metered/v1", &tenant).await?, LIMIT, used).await
     }
+}
+
+/// Whether Python imports the package, which takes it a second. Asked once.
+fn loads(package: &'static str) -> bool {
+    static LOADS: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
+    let mut loads = LOADS.lock().unwrap_or_else(PoisonError::into_inner);
+    *loads.entry(package).or_insert_with(|| {
+        let import = format!("import {package}");
+        run(python().args(["-c", &import])).is_ok()
+    })
 }
 
 /// The Python of the virtual environment that `tests/run` prepares.
