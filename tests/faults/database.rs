@@ -335,9 +335,7 @@ fn meanwhile(method: Method, url: &str, body: &'static str) {
 }
 
 fn client() -> Result<reqwest::Client> {
-    Ok(http::client()
-        .timeout(Duration::from_secs(10))
-        .build()?)
+    Ok(http::client().timeout(Duration::from_secs(10)).build()?)
 }
 
 async fn get(url: &str) -> Result<Value> {

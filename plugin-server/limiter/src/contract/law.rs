@@ -3,6 +3,8 @@
 //! The model keeps every admission with its moment, its estimate and what it really cost, and knows nothing of slots,
 //! levels or refunds. It is as slow as it is plain.
 
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -15,12 +17,15 @@ use crate::{
     Timestamp, Window,
 };
 
-/// Cases of the law for each kind of window; each is some forty calls.
-const CASES: u32 = 10_000;
+/// Cases of the law for each kind of window, unless the subject says otherwise; each is some forty calls.
+pub const CASES: u32 = 10_000;
+
+/// Threads that share the cases: one draws and judges while the store answers another.
+const LANES: u32 = 2;
 
 /// How many cases run at once, each with keys and a time of its own: a store that is asked over a network answers many in the time
 /// of one.
-const AT_ONCE: usize = 25;
+const AT_ONCE: u32 = 25;
 
 /// How long a reservation can be settled, in windows of the longer limit: a case may well outlast it.
 const LEASE_WINDOWS: u32 = 3;
@@ -311,20 +316,32 @@ fn certainly_used<'a>(
 /// was told to passes, but not a millisecond earlier.
 pub fn never_spends_more_than_the_limit_and_the_underestimates(subject: &impl Subject, kind: Kind) {
     let limits = limits(kind);
-    let mut runner = TestRunner::new(Config {
-        cases: CASES.div_ceil(u32::try_from(AT_ONCE).expect("a few")),
-        failure_persistence: None,
-        ..Config::default()
+    let batch = prop::collection::vec(steps(), AT_ONCE as usize);
+    let lane = || {
+        let mut runner = TestRunner::new(Config {
+            cases: subject.cases().div_ceil(AT_ONCE * LANES),
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let outcome = runner.run(&batch, |cases| {
+            let cases = cases
+                .into_iter()
+                .map(|steps| Model::new(subject.apart(), &limits).obeys(steps));
+            let obeyed = subject.block_on(join_all(cases));
+            prop_assert!(obeyed.into_iter().all(|obeyed| obeyed));
+            Ok(())
+        });
+        outcome.map_err(|error| error.to_string())
+    };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().map(ScopedJoinHandle::join).collect()
     });
-    let outcome = runner.run(&prop::collection::vec(steps(), AT_ONCE), |cases| {
-        let cases = cases
-            .into_iter()
-            .map(|steps| Model::new(subject.apart(), &limits).obeys(steps));
-        let obeyed = subject.block_on(join_all(cases));
-        prop_assert!(obeyed.into_iter().all(|obeyed| obeyed));
-        Ok(())
-    });
-    if let Err(error) = outcome {
-        panic!("{error}");
+    for outcome in outcomes {
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => panic!("{error}"),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 }

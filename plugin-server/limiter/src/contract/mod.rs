@@ -12,7 +12,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use law::never_spends_more_than_the_limit_and_the_underestimates;
+pub use law::{CASES, never_spends_more_than_the_limit_and_the_underestimates};
 pub use operation::*;
 pub use rules::*;
 
@@ -42,6 +42,11 @@ pub trait Subject: Sized + Sync {
     /// them blocks.
     #[must_use]
     fn apart(&self) -> Self;
+
+    /// How many cases of a law it is put to.
+    fn cases(&self) -> u32 {
+        CASES
+    }
 }
 
 /// The kinds of windows that the rules run on.
