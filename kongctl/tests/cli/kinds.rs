@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use kong_standin::Config;
 use kong_standin::config::Database;
-use kong_standin::{Config, Standin};
 
 use super::World;
 
@@ -24,17 +24,12 @@ services: [{name: llm, host: h}]
 
 async fn world(database: Database) -> World {
     let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kinds.json");
-    let gateway = Standin::start(Config {
+    let config = Config {
         database,
         kinds: Some(kinds),
         ..Config::default()
-    })
-    .await
-    .unwrap();
-    let world = World {
-        gateway,
-        files: tempfile::tempdir().unwrap(),
     };
+    let world = World::on(config).await;
     world.write("plans.yml", PLANS);
     world.write("none.yml", NO_PLANS);
     world.write(

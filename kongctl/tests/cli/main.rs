@@ -47,18 +47,21 @@ struct World {
 
 impl World {
     async fn new(database: Database) -> Self {
-        let gateway = Standin::start(Config {
+        let config = Config {
             database,
             ..Config::default()
-        })
-        .await
-        .unwrap();
-        let world = Self {
-            gateway,
-            files: tempfile::tempdir().unwrap(),
         };
+        let world = Self::on(config).await;
         world.write("kong.yml", FILE);
         world
+    }
+
+    /// On a gateway of one's own, without files.
+    async fn on(gateway: Config) -> Self {
+        Self {
+            gateway: Standin::start(gateway).await.unwrap(),
+            files: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn write(&self, name: &str, text: &str) {
