@@ -23,8 +23,7 @@ pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
     if case.spec.filters {
         state::ensure_filters(world).await?;
     }
-    node.clear(case).await?;
-    let ground = node.dump().await?;
+    let ground = node.clear(case).await?;
 
     let a = node.synced("a.yml", &case.a).await?;
     let canonical = node.own_dump().await?;
@@ -73,7 +72,7 @@ pub(crate) async fn hold(world: &World, case: &Case) -> Result<()> {
     );
 
     node.reset().await?;
-    node.synced("b.yml", &case.b).await?;
+    node.run("sync --yes b.yml").await?;
     let b_from_nothing = node.own_dump().await?;
     ensure!(
         b_from_a == b_from_nothing,
@@ -146,14 +145,15 @@ impl<'a> Node<'a> {
         self.run(&line).await.map(drop)
     }
 
-    /// Leaves nothing on the node but what others own.
-    pub(crate) async fn clear(&self, case: &Case) -> Result<()> {
+    /// Leaves nothing on the node but what others own; that, as a dump.
+    pub(crate) async fn clear(&self, case: &Case) -> Result<String> {
         self.empty().await?;
-        if let Some(others) = &case.spec.others {
-            self.write("others.yml", others)?;
-            self.run("sync --yes --journal off others.yml").await?;
-        }
-        Ok(())
+        let Some(others) = &case.spec.others else {
+            return Ok(NOTHING.to_owned());
+        };
+        self.write("others.yml", others)?;
+        self.run("sync --yes --journal off others.yml").await?;
+        self.dump().await
     }
 
     /// Takes away what an earlier case may have left.
