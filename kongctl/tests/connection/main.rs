@@ -1,8 +1,9 @@
-//! The connection to a node: retries, TLS, sockets and interrupts, as a user meets them, against nodes that misbehave on request.
+//! The connection to a node: retries, TLS, sockets, interrupts and unusual answers, as a user meets them, against nodes that misbehave on request.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod interrupt;
+mod kinds;
 mod node;
 mod retries;
 mod transport;
