@@ -23,10 +23,7 @@ const IDENTITY: [&str; 5] = [
 
 async fn begin(world: &World) -> Result<()> {
     let files = [configuration_file(), file_beside("bundled.yml")];
-    let path = "/bundled/either/v1/models";
-    world
-        .configure_with(&[&files[0], &files[1]], &[], path)
-        .await
+    world.configure_with(&[&files[0], &files[1]], &[]).await
 }
 
 fn token(world: &World, tenant: &str) -> Result<Credential> {

@@ -31,6 +31,7 @@ pub(crate) async fn one_agent_is_served_guarded_and_metered(world: &mut World) -
     let mut agents = agents().await?;
     let told = async {
         configured(world, &agents).sync(&file()).await?;
+        world.until_applied().await?;
         is_served(world, &world.gateway.proxy_url(), &mut agents).await
     }
     .await;

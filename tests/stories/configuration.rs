@@ -89,9 +89,7 @@ pub(crate) async fn configuration_pushed_often_makes_nothing_grow(world: &mut Wo
             answer.body
         );
     }
-    world
-        .configure(&crate::configuration_file(), "/open/v1/models")
-        .await?;
+    world.configure(&crate::configuration_file()).await?;
     if let (Some(before), Some(after)) = (before, memory(world)) {
         ensure!(
             after < before + GROWTH_KIB,
@@ -118,10 +116,7 @@ pub(crate) async fn a_configuration_that_cannot_work_is_an_error_of_its_route_al
         crate::configuration_file(),
         crate::file_beside("unworkable.yml"),
     ];
-    let path = "/unworkable/anonymous/v1/models";
-    world
-        .configure_with(&[&files[0], &files[1]], &[], path)
-        .await?;
+    world.configure_with(&[&files[0], &files[1]], &[]).await?;
     let retries = world.gateway.retries()?;
     let token = world.issuer.mint(&world.kongctl, "acme", "free").await?;
     let body = question("Does it work?", 1);

@@ -83,7 +83,6 @@ pub(crate) async fn made_up_keys_and_hostile_key_hosts_cost_the_others_nothing(
         .configure_with(
             &[&configuration_file(), &file_beside("hostile_keys.yml")],
             &[("JWKS_URL", &endpoint.url()), ("STORY", &story)],
-            &format!("{path}/models"),
         )
         .await?;
     let header = json!({"alg": "RS256", "typ": "JWT", "kid": "k1"});

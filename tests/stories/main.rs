@@ -266,10 +266,7 @@ fn suite() -> Result<Suite> {
 
 async fn start(target: Target) -> Result<World> {
     let world = World::start(target).await?;
-    match world
-        .configure(&configuration_file(), "/open/v1/models")
-        .await
-    {
+    match world.configure(&configuration_file()).await {
         Ok(()) => Ok(world),
         Err(error) => {
             let words = world.last_words();

@@ -44,7 +44,6 @@ pub(crate) async fn an_mcp_client_finds_its_way_to_a_token(world: &mut World) ->
                 ("MCP_PORT", &port.to_string()),
                 ("MCP_RESOURCE", &resource),
             ],
-            &format!("/mcp-{port}"),
         )
         .await?;
 

@@ -35,7 +35,6 @@ async fn begin(world: &World) -> Result<OpenIdProvider> {
         .configure_with(
             &[&configuration_file(), &file_beside("openid.yml")],
             &[("OPENID_ISSUER", &issuer), ("OPENID_PORT", &port)],
-            &format!("/openid-opaque-{port}/v1/models"),
         )
         .await?;
     Ok(provider)
@@ -143,7 +142,6 @@ pub(crate) async fn programs_of_a_provider_are_consumers_beside_those_with_keys(
             .configure_with(
                 &[&kong.join("kong.yml"), &kong.join("oidc/kong.yml")],
                 &[("OIDC_ISSUER", &provider.issuer())],
-                "/oidc/v1/models",
             )
             .await?;
         let asked = async |token: Option<String>| -> Result<Answer> {

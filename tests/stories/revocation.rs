@@ -139,9 +139,7 @@ pub(crate) async fn a_token_revoked_at_one_node_is_refused_at_the_other(
 ) -> Result<()> {
     let other = world.start_beside().await?;
     let shared = async {
-        other
-            .configure(&configuration_file(), "/open/v1/models")
-            .await?;
+        other.configure(&configuration_file()).await?;
         let token = token(world, "shared", &json!({"jti": "of-both-nodes"}))?;
         let path = "/revocable-together/v1";
         let (here, there) = (caller(world, path, &token)?, caller(&other, path, &token)?);

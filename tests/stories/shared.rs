@@ -80,9 +80,7 @@ pub(crate) async fn a_race_for_places_at_two_nodes_admits_exactly_the_limit(
 ) -> Result<()> {
     let other = world.start_beside().await?;
     let raced = async {
-        other
-            .configure(&configuration_file(), "/open/v1/models")
-            .await?;
+        other.configure(&configuration_file()).await?;
         for round in 0..races(world.target) {
             let tenant = format!("team-{round}");
             let here = world.tenant("/raced-together/v1", &tenant).await?;

@@ -37,15 +37,6 @@ const POOL: &str = "agents.internal";
 pub(crate) const RESEARCH_BOT: (&str, &str) = ("RESEARCH_BOT_KEY", "key-of-the-research-bot");
 pub(crate) const TRIAL_BOT: (&str, &str) = ("TRIAL_BOT_KEY", "key-of-the-trial-bot");
 pub(crate) const BILLING_BOT: (&str, &str) = ("BILLING_BOT_KEY", "key-of-the-billing-bot");
-/// A route that comes after everything else: whoever has it has all.
-const MARKER: &str = r#"
-_format_version: "3.0"
-routes:
-- name: topics-are-served
-  paths: [/topics-are-served]
-  plugins:
-  - {name: request-termination, config: {status_code: 204}}
-"#;
 
 /// Why a target cannot show a topic of routing, balancing and our plugins.
 pub(crate) fn beyond(target: Target) -> Option<&'static str> {
@@ -155,11 +146,7 @@ impl<'a> Topics<'a> {
                 .with_files(&["diff", "--exit-code"], &self.files)
                 .await
                 .context("a second sync would change something")?;
-            // A database is changed entity by entity: what is written last is seen last.
-            let marker = self.world.directory().join("marker.yml");
-            fs::write(&marker, MARKER)?;
-            kongctl.with_files(&["apply", "--yes"], &[marker]).await?;
-            self.world.until_routed("/topics-are-served").await?;
+            self.world.until_applied().await?;
             tell().await
         }
         .await;
@@ -170,7 +157,7 @@ impl<'a> Topics<'a> {
 /// Gives the stories' configuration back, however what was told has ended.
 pub(crate) async fn restored(world: &World, told: Result<()>) -> Result<()> {
     let restored = world
-        .configure(&crate::configuration_file(), "/open/v1/models")
+        .configure(&crate::configuration_file())
         .await
         .context("the stories' configuration");
     told.and(restored)

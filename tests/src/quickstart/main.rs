@@ -72,8 +72,10 @@ async fn tell(arguments: &Arguments) -> Result<bool> {
 
 async fn configure_and_tell(world: &World, ends: bool) -> Result<bool> {
     world
-        .configure(&repository().join("kong").join("kong.yml"), "/v1/models")
+        .kongctl
+        .sync(&repository().join("kong").join("kong.yml"))
         .await?;
+    world.until_routed("/v1/models").await?;
     say(&format!(
         "  gateway    {}  (Admin API {})\n  provider   sample LLM at http://{}:{}\n  applied    kong/kong.yml, by kongctl\n",
         world.gateway.proxy_url(),
